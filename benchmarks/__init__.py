@@ -1,0 +1,1 @@
+"""What fusynk costs, measured against what one would write by hand: `python -m benchmarks`."""

@@ -1,0 +1,62 @@
+"""Decorate functions, compile them into a plan, run it.
+
+Read in this order: `declare` (what the decorators do), `compiler` (what is checked), `plan` (what you hold),
+`scheduler` (which step starts when), `runner` (how it runs), `run` (what you get).
+"""
+
+from loguru import logger as _logger
+
+from fusynk import errors
+from fusynk._core.backoff import Backoff, backoff
+from fusynk._core.batch import Batch
+from fusynk._core.current import StepContext, current_step
+from fusynk._core.declare import Graph, layer, process, worker
+from fusynk._core.markers import Artifact, each, use, when
+from fusynk._core.model import AttemptRecord, Cancelled, Failed, Outcome, Skipped, Succeeded
+from fusynk._core.options import LayerOptions, PlanOptions, WorkerOptions
+from fusynk._core.report import Report
+from fusynk._core.unit import Layer, Override, Process, Worker
+from fusynk._core.wiring import PlanInput
+from fusynk.handle import RunHandle
+from fusynk.plan import Plan, compile_plan
+from fusynk.run import Run, run_of
+
+# A library stays silent until its user asks, as loguru recommends: `logger.enable("fusynk")`.
+_logger.disable("fusynk")
+
+__all__ = [
+    "Artifact",
+    "AttemptRecord",
+    "Backoff",
+    "Batch",
+    "Cancelled",
+    "Failed",
+    "Graph",
+    "Layer",
+    "LayerOptions",
+    "Outcome",
+    "Override",
+    "Plan",
+    "PlanInput",
+    "PlanOptions",
+    "Process",
+    "Report",
+    "Run",
+    "RunHandle",
+    "Skipped",
+    "StepContext",
+    "Succeeded",
+    "Worker",
+    "WorkerOptions",
+    "backoff",
+    "compile_plan",
+    "current_step",
+    "each",
+    "errors",
+    "layer",
+    "process",
+    "run_of",
+    "use",
+    "when",
+    "worker",
+]

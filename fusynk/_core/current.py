@@ -1,0 +1,59 @@
+"""What a body can ask about itself."""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext:
+    """The step that is running, as seen from inside its body.
+
+    Attributes:
+        run_id: The id of the run.
+        name: The step's name; an item of a fan-out is `name[i]`.
+        attempt: Which attempt this is, from 1.
+    """
+
+    run_id: str
+    name: str
+    attempt: int
+    _asked_to_stop: Callable[[], bool] = field(repr=False)
+
+    @property
+    def idempotency_key(self) -> str:
+        """A text that is the same for every attempt of this step in this run."""
+        return f"{self.run_id}/{self.name}"
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the step was asked to stop; for bodies in threads, which nothing can interrupt."""
+        return self._asked_to_stop()
+
+
+class RunningSteps(Protocol):
+    """What describes the steps of one run while they are alive."""
+
+    depth: int
+
+    def describe_step(self, index: int) -> StepContext:
+        """Return what the body of that step may know."""
+        ...
+
+
+RUN: ContextVar[RunningSteps | None] = ContextVar("fusynk_run", default=None)
+STEP: ContextVar[int | None] = ContextVar("fusynk_step", default=None)
+
+
+def current_step() -> StepContext:
+    """Return the step whose body is running, in coroutines, threads and child tasks alike.
+
+    Raises:
+        LookupError: Called outside the body of a step.
+    """
+    run, index = RUN.get(), STEP.get()
+    if run is None or index is None:
+        message = "current_step() was called outside a running step; call it inside the body of a unit."
+        raise LookupError(message)
+    return run.describe_step(index)

@@ -1,0 +1,127 @@
+"""The frozen nouns that every other module speaks of."""
+
+import enum
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Generic, Literal
+
+from typing_extensions import TypeVar
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Unset(enum.Enum):
+    """The type of `UNSET`, which marks what was left out where `None` is a value of its own."""
+
+    UNSET = "unset"
+
+    def __repr__(self) -> str:
+        """Read well in signatures."""
+        return "UNSET"
+
+
+UNSET = Unset.UNSET
+
+
+class Status(enum.IntEnum):
+    """Where a step is. The numbers fit a byte, so a run keeps one bytearray of them."""
+
+    PENDING = 0
+    READY = 1
+    RUNNING = 2
+    RETRYING = 3
+    SUCCEEDED = 4
+    FAILED = 5
+    SKIPPED = 6
+    CANCELLED = 7
+
+
+CancelledBy = Literal["caller", "abort", "deadline", "stop", "signal"]
+SkipCause = Literal["failure", "condition"]
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded(Generic[T_co]):
+    """The step returned.
+
+    Attributes:
+        artifact: The value its dependents receive.
+    """
+
+    artifact: T_co
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The step failed for good.
+
+    Attributes:
+        error: The original exception object.
+    """
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The step was never called.
+
+    Attributes:
+        because: The step at the root: the one that failed, or whose artifact a condition refused.
+        cause: Whether a failure or a condition closed the way.
+    """
+
+    because: str
+    cause: SkipCause
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The step was cancelled, or never started because the run ended before.
+
+    Attributes:
+        by: What ended the run.
+    """
+
+    by: CancelledBy
+
+
+Outcome = Succeeded[T_co] | Failed | Skipped | Cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a unit is declared."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        """Give `file.py:line` with the file's bare name."""
+        return f"{PurePath(self.file).name}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One call of a step's function.
+
+    Attributes:
+        step: The step's name; an item of a fan-out is `name[i]`.
+        number: Which attempt it was, from 1.
+        started: When it began, in seconds of the run's monotonic clock.
+        ended: When it ended, on the same clock.
+        error: What it raised, or `None`.
+        cancelled: Whether it was cancelled with its run.
+    """
+
+    step: str
+    number: int
+    started: float
+    ended: float
+    error: BaseException | None = None
+    cancelled: bool = False
+
+    @property
+    def duration(self) -> float:
+        """How long the attempt took, in seconds."""
+        return self.ended - self.started

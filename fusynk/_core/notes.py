@@ -1,0 +1,49 @@
+"""What is written on an error that leaves a run: where it came from, and the run itself."""
+
+from collections.abc import Sequence
+from types import TracebackType
+
+_RUN = "__fusynk_run__"
+_MOST_NAMES = 12
+
+
+class _Note(str):
+    """A note of fusynk's, told from the user's own when it is replaced."""
+
+    __slots__ = ()
+
+
+def annotate(error: BaseException, notes: Sequence[str], run: object) -> None:
+    """Write notes on an error and link the run to it, in place of those of a former run.
+
+    Written straight to the error's dictionary, because a frozen exception class refuses attributes.
+    """
+    attributes = vars(error)
+    kept = [note for note in attributes.get("__notes__", ()) if not isinstance(note, _Note)]
+    attributes["__notes__"] = [*kept, *map(_Note, notes)]
+    attributes[_RUN] = run
+
+
+def linked_run(error: BaseException) -> object:
+    """Return the run that an error was linked to, or `None`."""
+    return vars(error).get(_RUN)
+
+
+def own_traceback(error: BaseException, package: str) -> TracebackType | None:
+    """Return an error's traceback without the frames of the engine that lead to the body.
+
+    Args:
+        error: The error.
+        package: The folder of the engine's own files.
+    """
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(package):
+        traceback = traceback.tb_next
+    return traceback
+
+
+def path_text(names: Sequence[str]) -> str:
+    """Join the names of a path, leaving out the middle of a long one."""
+    half = _MOST_NAMES // 2
+    shown = names if len(names) <= _MOST_NAMES else (*names[:half], "...", *names[-half:])
+    return " -> ".join(shown)

@@ -1,0 +1,296 @@
+"""The options of units and plans: their names, their types and what they may be."""
+
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, TypeAlias, cast
+
+from typing_extensions import TypedDict
+
+from fusynk._core.backoff import Backoff
+from fusynk._core.markers import Artifact, When
+from fusynk._core.model import UNSET, Unset
+from fusynk.errors import InvalidOption, UnknownOption, did_you_mean
+
+Dependency: TypeAlias = Artifact[object] | When | str
+RetryDelay: TypeAlias = float | Backoff | Callable[[int], float]
+RetryOn: TypeAlias = (
+    type[BaseException] | tuple[type[BaseException], ...] | Callable[[Exception], bool | Awaitable[bool]]
+)
+OnError: TypeAlias = Literal["abort", "continue"] | Callable[[Exception], object]
+RunIn: TypeAlias = Literal["auto", "inline", "thread", "subprocess"]
+Mode: TypeAlias = Literal["parallel", "sequential", "batched", "isolated"]
+
+MAX_RETRIES = 1000
+
+
+class LayerOptions(TypedDict, total=False):
+    """The keywords of `@layer`, `@layer.each` and `@process`."""
+
+    name: str
+    description: str
+    depends_on: Dependency | Iterable[Dependency]
+    priority: int
+    retries: int
+    retry_delay: RetryDelay
+    retry_on: RetryOn
+    timeout: float | None
+    on_error: OnError
+    compensate: Callable[..., object]
+    limit: object
+    weight: int
+    run_in: RunIn
+    abandon_on_timeout: bool
+    tags: Sequence[str]
+
+
+class WorkerOptions(LayerOptions, total=False):
+    """The keywords of `@worker`."""
+
+    every: float
+    cron: str
+    max_runs: int
+    heartbeat: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitOptions:
+    """What was said at the decorator. `UNSET` inherits the plan's default."""
+
+    description: str = ""
+    priority: int = 0
+    retries: int | Unset = UNSET
+    retry_delay: RetryDelay | Unset = UNSET
+    retry_on: RetryOn = Exception
+    timeout: float | Unset | None = UNSET
+    on_error: OnError | Unset = UNSET
+    run_in: RunIn = "auto"
+    abandon_on_timeout: bool = False
+    tags: tuple[str, ...] = ()
+    every: float | None = None
+    cron: str | None = None
+    max_runs: int | None = None
+    heartbeat: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
+        for name, accepts, wanted in _UNIT_RULES:
+            value = getattr(self, name)
+            if value is not UNSET and not accepts(value):
+                raise InvalidOption(f"{name}={value!r} must be {wanted}.")
+        object.__setattr__(self, "tags", tuple(self.tags))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_positive_count(value: object) -> bool:
+    return _is_count(value) and value != 0
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_positive_seconds(value: object) -> bool:
+    return _is_seconds(value) and value != 0
+
+
+def _or_none(accepts: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or accepts(value)
+
+
+def _is_retry_on(value: object) -> bool:
+    members = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
+    return callable(value) or all(isinstance(member, type) and issubclass(member, BaseException) for member in members)
+
+
+def _is_tags(value: object) -> bool:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return False
+    return all(isinstance(tag, str) for tag in cast("Iterable[object]", value))
+
+
+_Rule: TypeAlias = tuple[str, Callable[[object], bool], str]
+
+_SHARED_RULES: tuple[_Rule, ...] = (
+    ("retries", lambda v: _is_count(v) and cast("int", v) <= MAX_RETRIES, f"a whole number from 0 to {MAX_RETRIES}"),
+    (
+        "retry_delay",
+        lambda v: isinstance(v, Backoff) or callable(v) or _is_seconds(v),
+        "seconds, a backoff(...), or a function of the attempt",
+    ),
+    ("timeout", _or_none(_is_positive_seconds), "a positive number of seconds, or None"),
+    (
+        "on_error",
+        lambda v: v in ("abort", "continue") or callable(v),
+        '"abort", "continue" or a function of the error that returns the artifact',
+    ),
+)
+
+_UNIT_RULES: tuple[_Rule, ...] = (
+    *_SHARED_RULES,
+    ("description", lambda v: isinstance(v, str), "a text"),
+    ("priority", lambda v: isinstance(v, int) and not isinstance(v, bool), "a whole number"),
+    ("retry_on", _is_retry_on, "exception types or a function of the error"),
+    ("run_in", lambda v: v in ("auto", "inline", "thread"), '"auto", "inline" or "thread"'),
+    ("abandon_on_timeout", lambda v: isinstance(v, bool), "True or False"),
+    ("tags", _is_tags, "a sequence of texts"),
+    ("every", _or_none(_is_positive_seconds), "a positive number of seconds"),
+    ("cron", _or_none(lambda v: isinstance(v, str) and bool(v.strip())), "a cron expression"),
+    ("max_runs", _or_none(_is_positive_count), "a whole number from 1 up"),
+    ("heartbeat", _or_none(_is_positive_seconds), "a positive number of seconds"),
+)
+
+
+class PlanOptions(TypedDict, total=False):
+    """The keywords of `compile_plan` and `Plan.options`."""
+
+    concurrency: int
+    threads: int
+    discipline: Literal["fifo", "lifo"]
+    deadline: float | None
+    retries: int
+    retry_delay: RetryDelay
+    timeout: float | None
+    on_error: OnError
+    run_id: str | None
+    seed: int | str | None
+    grace: float
+    executor: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSettings:
+    """How a plan runs, and what its units inherit.
+
+    Attributes:
+        concurrency: How many bodies may be alive at once.
+        threads: How many of them may be synchronous functions in threads.
+        discipline: Which of the ready steps of one priority starts first: "fifo" or "lifo".
+        deadline: Seconds that a run may take, or `None`.
+        retries: Attempts after the first, for units that do not say.
+        retry_delay: Seconds between attempts, for units that do not say.
+        timeout: Seconds that an attempt may take, for units that do not say.
+        on_error: What a failure does, for units that do not say.
+        run_id: The id of the next run, or `None` for a new one each time.
+        seed: Seeds the jitter of retries; `None` draws one each run.
+        grace: Seconds a cancelled body may take to end before it is reported as stuck.
+        executor: Where synchronous functions run, or `None` for threads.
+    """
+
+    concurrency: int = 32
+    threads: int = 8
+    discipline: Literal["fifo", "lifo"] = "fifo"
+    deadline: float | None = None
+    retries: int = 0
+    retry_delay: RetryDelay = 0.0
+    timeout: float | None = None
+    on_error: OnError = "abort"
+    run_id: str | None = None
+    seed: int | str | None = None
+    grace: float = 5.0
+    executor: object = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
+        for name, accepts, wanted in _PLAN_RULES:
+            value = getattr(self, name)
+            if not accepts(value):
+                raise InvalidOption(f"{name}={value!r} must be {wanted}.")
+
+
+_PLAN_RULES: tuple[_Rule, ...] = (
+    *_SHARED_RULES,
+    ("concurrency", _is_positive_count, "a whole number from 1 up"),
+    ("threads", _is_positive_count, "a whole number from 1 up"),
+    ("discipline", lambda v: v in ("fifo", "lifo"), '"fifo" or "lifo"'),
+    ("deadline", _or_none(_is_positive_seconds), "a positive number of seconds, or None"),
+    ("run_id", _or_none(lambda v: isinstance(v, str) and bool(v)), "a text that is not empty"),
+    ("seed", _or_none(lambda v: isinstance(v, (int, str))), "a whole number or a text"),
+    ("grace", _is_positive_seconds, "a positive number of seconds"),
+    ("executor", _or_none(lambda v: callable(getattr(v, "call", None))), "an object with an async method `call`"),
+)
+
+_DECLARED: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "@layer": frozenset(LayerOptions.__annotations__),
+        "@layer.each": frozenset(LayerOptions.__annotations__),
+        "@process": frozenset(LayerOptions.__annotations__),
+        "@worker": frozenset(LayerOptions.__annotations__) | frozenset(WorkerOptions.__annotations__),
+    }
+)
+_PLAN_NAMES = frozenset(PlanOptions.__annotations__)
+_NOT_YET: Mapping[str, object] = MappingProxyType({"compensate": None, "limit": None, "weight": 1})
+_STRUCTURAL = frozenset({"name", "depends_on", *_NOT_YET})
+_DEFAULT_OPTIONS = UnitOptions()
+
+
+def unit_options(decorator: str, given: Mapping[str, object]) -> UnitOptions:
+    """Check the keywords of a decorator and return them frozen.
+
+    Args:
+        decorator: Who is asking, as written: "@layer".
+        given: The keywords.
+
+    Raises:
+        UnknownOption: A keyword does not exist.
+        InvalidOption: A value makes no sense, or asks for what this version does not do.
+    """
+    for name in given.keys() - _DECLARED[decorator]:
+        known = sorted(_DECLARED[decorator])
+        hint = did_you_mean(name, known) or f" It takes: {', '.join(known)}."
+        raise UnknownOption(f"{decorator} has no option {name!r}.{hint}")
+    for name, neutral in _NOT_YET.items():
+        if given.get(name, neutral) != neutral:
+            raise InvalidOption(f"{decorator}({name}=...) is not applied by this version; leave it out.")
+    if given.get("run_in") == "subprocess":
+        raise InvalidOption(f'{decorator}(run_in="subprocess") is not applied by this version; use "thread".')
+    plain = {name: value for name, value in given.items() if name not in _STRUCTURAL}
+    return UnitOptions(**plain) if plain else _DEFAULT_OPTIONS  # type: ignore[arg-type] # checked in __post_init__
+
+
+def plan_settings(caller: str, former: PlanSettings, given: Mapping[str, object]) -> PlanSettings:
+    """Return the settings with some replaced.
+
+    Args:
+        caller: Who is asking, as written: "compile_plan()".
+        former: What holds where nothing is given.
+        given: The keywords.
+
+    Raises:
+        UnknownOption: A keyword does not exist.
+        InvalidOption: A value makes no sense.
+    """
+    for name in given.keys() - _PLAN_NAMES:
+        known = sorted(_PLAN_NAMES)
+        hint = did_you_mean(name, known) or f" It takes: {', '.join(known)}."
+        raise UnknownOption(f"{caller} has no option {name!r}.{hint}")
+    merged = {name: getattr(former, name) for name in PlanSettings.__dataclass_fields__}
+    return PlanSettings(**{**merged, **given})  # type: ignore[arg-type] # checked in __post_init__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What holds for a step: its own options, and the plan's where it said nothing."""
+
+    retries: int
+    retry_delay: RetryDelay
+    retry_on: RetryOn
+    timeout: float | None
+    on_error: OnError
+    abandon_on_timeout: bool
+
+
+def policy_of(options: UnitOptions, settings: PlanSettings) -> Policy:
+    """Return the options of a unit, completed by the plan's defaults."""
+    return Policy(
+        retries=settings.retries if options.retries is UNSET else options.retries,
+        retry_delay=settings.retry_delay if options.retry_delay is UNSET else options.retry_delay,
+        retry_on=options.retry_on,
+        timeout=settings.timeout if options.timeout is UNSET else options.timeout,
+        on_error=settings.on_error if options.on_error is UNSET else options.on_error,
+        abandon_on_timeout=options.abandon_on_timeout,
+    )

@@ -1,0 +1,86 @@
+"""What happened in a run, kept in parallel lists; attempt records are views of them."""
+
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from fusynk._core.model import AttemptRecord, Status
+from fusynk._core.scheduler import Scheduler
+
+NEVER = -1.0
+
+
+@dataclass(slots=True)
+class Records:
+    """Times and attempts of a run.
+
+    Attributes:
+        scheduler: The run's state machine, which knows names and outcomes.
+        started: When the last attempt of each step or item began, `NEVER` if none did.
+        ended: When it ended.
+        numbers: Which attempt a step or item is at, where it is not the first.
+        failed: The attempts that failed, by step or item.
+        recovered: The steps and items whose artifact came from their `on_error`.
+    """
+
+    scheduler: Scheduler
+    started: list[float] = field(init=False)
+    ended: list[float] = field(init=False)
+    numbers: dict[int, int] = field(default_factory=dict[int, int])
+    failed: dict[int, list[AttemptRecord]] = field(default_factory=dict[int, list[AttemptRecord]])
+    recovered: set[int] = field(default_factory=set[int])
+
+    def __post_init__(self) -> None:
+        """Make room for every step."""
+        self.started = [NEVER] * self.scheduler.base
+        self.ended = [NEVER] * self.scheduler.base
+
+    def grow(self) -> None:
+        """Make room for the items that came into being."""
+        more = len(self.scheduler.state) - len(self.started)
+        self.started += [NEVER] * more
+        self.ended += [NEVER] * more
+
+    def attempt_of(self, index: int) -> int:
+        """Return which attempt a step or item is at, from 1."""
+        return self.numbers.get(index, 1)
+
+    def note_failure(self, index: int, error: BaseException) -> None:
+        """Keep the attempt that just failed."""
+        record = AttemptRecord(
+            self.scheduler.name_of(index), self.attempt_of(index), self.started[index], self.ended[index], error
+        )
+        self.failed.setdefault(index, []).append(record)
+
+    def attempts_of(self, index: int) -> list[AttemptRecord]:
+        """Return the attempts of a step (with those of its items) or an item, in order of start."""
+        found = list(self.failed.get(index, ()))
+        last = self._last_attempt(index)
+        if last is not None:
+            found.append(last)
+        for item in self.scheduler.items.get(index, ()):
+            found += self.attempts_of(item)
+        return sorted(found, key=attrgetter("started"))
+
+    def _last_attempt(self, index: int) -> AttemptRecord | None:
+        """Return the attempt that did not fail, if there is one."""
+        state = self.scheduler.state[index]
+        if index >= len(self.started) or self.started[index] == NEVER or index in self.recovered:
+            return None
+        if state == Status.FAILED or self.ended[index] == NEVER:
+            return None
+        number, noted = self.attempt_of(index), self.failed.get(index)
+        if state == Status.CANCELLED and noted and noted[-1].number == number:
+            return None
+        name = self.scheduler.name_of(index)
+        return AttemptRecord(
+            name, number, self.started[index], self.ended[index], cancelled=state == Status.CANCELLED
+        )
+
+    def span_of(self, index: int) -> tuple[float, float] | None:
+        """Return when a step began its first attempt and ended its last, or `None` if it was never called."""
+        attempts = self.attempts_of(index) if index in self.failed or index in self.scheduler.items else None
+        if attempts is None:
+            return None if self.started[index] == NEVER else (self.started[index], self.ended[index])
+        if not attempts:
+            return None
+        return attempts[0].started, max(attempt.ended for attempt in attempts)

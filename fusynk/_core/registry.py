@@ -1,0 +1,161 @@
+"""Where declared units are kept by name: one implicit graph a module, any number of explicit ones."""
+
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from itertools import count
+from types import MappingProxyType, ModuleType
+from typing import Any, TypeAlias
+from weakref import WeakValueDictionary
+
+from fusynk._core.unit import Layer
+from fusynk.errors import DuplicateName, UnknownDependency, UnknownStep, did_you_mean
+
+AnyLayer: TypeAlias = Layer[..., Any, Any]
+
+_sequence = count()
+_modules: dict[str, "Namespace"] = {}
+
+
+def next_sequence() -> int:
+    """Return the next place in the order of declarations."""
+    return next(_sequence)
+
+
+class Namespace:
+    """Units by name. A module's own is implicit; `Graph` is the explicit kind.
+
+    Args:
+        name: The graph's name; the module's name for an implicit one.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._units: dict[str, AnyLayer] = {}
+
+    @property
+    def units(self) -> Mapping[str, AnyLayer]:
+        """The units by name, in order of declaration."""
+        return MappingProxyType(self._units)
+
+    def __iter__(self) -> Iterator[AnyLayer]:
+        """Go through the units in order of declaration."""
+        return iter(tuple(self._units.values()))
+
+    def find(self, name: str) -> AnyLayer | None:
+        """Return the unit of that name, or `None`."""
+        return self._units.get(name)
+
+    def add(self, layer: AnyLayer) -> None:
+        """Take in a unit.
+
+        Raises:
+            DuplicateName: There is one of that name already.
+        """
+        unit = layer._self_unit
+        former = self._units.get(unit.name)
+        if former is not None:
+            message = (
+                f"{unit.name!r} ({unit.location}) is declared twice in graph {self.name!r}; "
+                f"the first is at {former._self_unit.location}. Give one of them another name=."
+            )
+            raise DuplicateName(message, unit=unit.name, location=str(unit.location))
+        self._units[unit.name] = layer
+
+    def remove(self, name: str) -> None:
+        """Forget a unit.
+
+        Raises:
+            UnknownStep: There is none of that name.
+        """
+        if name not in self._units:
+            message = f"Graph {self.name!r} has no unit {name!r}.{did_you_mean(name, tuple(self._units))}"
+            raise UnknownStep(message)
+        del self._units[name]
+
+
+class ModuleNamespace(Namespace):
+    """The implicit graph of a module. A name declared again replaces the former unit."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._executions: dict[str, object] = {}
+        # What a function declares locally lives as long as somebody holds it.
+        self._locals: WeakValueDictionary[str, AnyLayer] = WeakValueDictionary()
+
+    def find(self, name: str) -> AnyLayer | None:
+        """Return the unit of that name, declared at the top or inside a function."""
+        return self._units.get(name) or self._locals.get(name)
+
+    def add(self, layer: AnyLayer) -> None:
+        """Take in a unit; warn when one execution of one file declares its name twice."""
+        unit = layer._self_unit
+        if "<locals>" in getattr(layer, "__qualname__", ""):
+            self._locals[unit.name] = layer
+            return
+        former = self._units.pop(unit.name, None)
+        # A reload sets a new spec on the module; a notebook cell is another file each time.
+        execution = getattr(sys.modules.get(self.name), "__spec__", None)
+        if former is not None and self._executions.get(unit.name) is execution:
+            before = former._self_unit.location
+            if before.file == unit.location.file and before.line != unit.location.line:
+                warnings.warn(
+                    f"{unit.name!r} ({unit.location}) replaces the unit of that name at {before}; "
+                    "give one of them another name=.",
+                    stacklevel=5,
+                )
+        self._executions[unit.name] = execution
+        self._units[unit.name] = layer
+
+
+def module_namespace(name: str) -> ModuleNamespace:
+    """Return the implicit graph of a module, made at the first call."""
+    found = _modules.get(name)
+    if not isinstance(found, ModuleNamespace):
+        found = _modules[name] = ModuleNamespace(name)
+    return found
+
+
+def units_of_module(module: ModuleType | str) -> Namespace:
+    """Return the implicit graph of a module, imported first if only its name is given."""
+    name = module if isinstance(module, str) else module.__name__
+    if isinstance(module, str) and module not in sys.modules:
+        import_module(module)
+    return module_namespace(name)
+
+
+def resolve_name(name: str, namespace: Namespace) -> AnyLayer:
+    """Find a unit by the name that a declaration in `namespace` uses.
+
+    Args:
+        name: A name of the same graph, or `pkg.mod:name`.
+        namespace: The graph of the unit that asks.
+
+    Raises:
+        UnknownDependency: Nothing of that name is declared; only the words after the unit's name are set.
+    """
+    found = namespace.find(name)
+    if found is not None:
+        return found
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        message = f"{name!r}, which nothing declares.{did_you_mean(name, tuple(namespace.units))}"
+        raise UnknownDependency(message)
+    return _imported_unit(module, attribute)
+
+
+def _imported_unit(module: str, attribute: str) -> AnyLayer:
+    try:
+        imported = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):
+            raise
+        message = f"'{module}:{attribute}', but there is no module {error.name!r}."
+        raise UnknownDependency(message) from error
+    found = module_namespace(module).find(attribute) or getattr(imported, attribute, None)
+    if isinstance(found, Layer):
+        return found  # pyright: ignore[reportUnknownVariableType]
+    hint = did_you_mean(attribute, tuple(module_namespace(module).units))
+    message = f"'{module}:{attribute}', but module {module!r} declares no unit {attribute!r}.{hint}"
+    raise UnknownDependency(message)

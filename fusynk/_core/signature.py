@@ -1,0 +1,108 @@
+"""What a function asks for: its parameters and the types it names."""
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from typing import cast
+
+from fusynk._core.model import UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter that the engine fills.
+
+    Attributes:
+        name: Its name.
+        keyword_only: Whether it must be passed by name.
+        annotation: As written, `UNSET` if there is none.
+        default: As written, `UNSET` if there is none.
+    """
+
+    name: str
+    keyword_only: bool
+    annotation: object
+    default: object
+
+
+_FILLED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def read_parameters(function: Callable[..., object]) -> tuple[Parameter, ...]:
+    """Return the parameters of a function, without `*args` and `**kwargs`, which receive nothing.
+
+    Raises:
+        ValueError: The function has no signature that Python can tell.
+    """
+    fixed: Mapping[str, object] = function.keywords if isinstance(function, partial) else {}
+    return tuple(
+        Parameter(
+            name,
+            parameter.kind is inspect.Parameter.KEYWORD_ONLY,
+            UNSET if parameter.annotation is inspect.Parameter.empty else parameter.annotation,
+            UNSET if parameter.default is inspect.Parameter.empty else parameter.default,
+        )
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind in _FILLED and name not in fixed
+    )
+
+
+def resolve_annotation(function: object, annotation: object) -> object:
+    """Return the type that an annotation names, or `UNSET` where that cannot be told for certain."""
+    if annotation is UNSET or annotation is None:
+        return annotation if annotation is UNSET else type(None)
+    if not isinstance(annotation, str):
+        return annotation
+    holder = SimpleNamespace(__annotations__={"it": annotation})
+    try:
+        hints = typing.get_type_hints(holder, globalns=_globals_of(function), localns=_closure_of(function))
+    except Exception:  # noqa: BLE001 - an annotation may be any expression; one that fails says nothing
+        return UNSET
+    return cast("object", hints["it"])
+
+
+def return_annotation(function: object) -> object:
+    """Return the resolved type that a function says it returns, or `UNSET`."""
+    plain = inspect.unwrap(cast("Callable[..., object]", _innermost(function)))
+    annotations: Mapping[str, object] = getattr(plain, "__annotations__", {})
+    return resolve_annotation(plain, annotations.get("return", UNSET))
+
+
+def _innermost(function: object) -> object:
+    while isinstance(function, partial):
+        function = cast("object", function.func)
+    return getattr(function, "__func__", function)
+
+
+def _globals_of(function: object) -> dict[str, object]:
+    return getattr(_innermost(function), "__globals__", {})
+
+
+def _closure_of(function: object) -> dict[str, object]:
+    plain = _innermost(function)
+    code = getattr(plain, "__code__", None)
+    cells: tuple[object, ...] = getattr(plain, "__closure__", None) or ()
+    if code is None:
+        return {}
+    names = cast("tuple[str, ...]", code.co_freevars)
+    return {name: cell.cell_contents for name, cell in zip(names, cells, strict=True) if _is_filled(cell)}  # type: ignore[attr-defined] # a cell object
+
+
+def _is_filled(cell: object) -> bool:
+    try:
+        cell.cell_contents  # type: ignore[attr-defined] # noqa: B018 - asking is the test
+    except ValueError:
+        return False
+    return True
+
+
+def is_coroutine_function(function: object) -> bool:
+    """Tell whether calling this gives a coroutine: a function, a method, a partial or a callable object."""
+    while isinstance(function, partial):
+        function = cast("object", function.func)
+    if inspect.iscoroutinefunction(function):
+        return True
+    return not inspect.isroutine(function) and inspect.iscoroutinefunction(getattr(type(function), "__call__", None))

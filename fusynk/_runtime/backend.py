@@ -1,0 +1,51 @@
+"""What differs between event loops: the clock, and who asked for a cancellation."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from math import inf
+
+import anyio
+
+
+def in_trio() -> bool:
+    """Tell whether the current task belongs to trio."""
+    trio = sys.modules.get("trio")
+    return trio is not None and bool(trio.lowlevel.in_trio_task())
+
+
+def loop_clock() -> Callable[[], float]:
+    """Return the monotonic clock that the running loop measures deadlines with."""
+    if in_trio():
+        clock: Callable[[], float] = sys.modules["trio"].lowlevel.current_clock().current_time
+        return clock
+    loop = asyncio.get_running_loop()
+    # uvloop's time stands still while callbacks run; both are the system's monotonic clock.
+    is_system = type(loop).time is asyncio.BaseEventLoop.time or type(loop).__module__.startswith("uvloop")
+    return time.monotonic if is_system else loop.time
+
+
+class CancellationWatch:
+    """Tells whether somebody outside cancelled, or a body made a cancellation up.
+
+    Made in the task that called `run()`.
+    """
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[object] | None = None if in_trio() else asyncio.current_task()
+        self._before = self._task.cancelling() if self._task is not None else 0
+
+    def is_requested(self) -> bool:
+        """Ask from any task of the run, outside a scope that the run itself cancelled."""
+        if anyio.current_effective_deadline() == -inf:
+            return True
+        return self._task is not None and self._task.cancelling() > self._before
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Tell whether an exception is the loop's cancellation, or a group of nothing else."""
+    kind = anyio.get_cancelled_exc_class()
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(kind)[1] is None
+    return isinstance(error, kind)

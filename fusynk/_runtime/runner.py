@@ -1,0 +1,381 @@
+"""One run: a host that spawns slots, keeps the timers, and leaves only when everything has ended."""
+
+import secrets
+from collections import deque
+from collections.abc import Sequence
+from contextvars import Context, copy_context
+from functools import partial
+from random import Random
+from typing import cast
+
+import anyio
+from anyio import CancelScope, create_task_group
+from anyio.abc import TaskGroup
+from anyio.lowlevel import cancel_shielded_checkpoint
+from loguru import logger
+
+from fusynk._core.current import RUN, STEP, StepContext
+from fusynk._core.model import CancelledBy, Status
+from fusynk._core.program import Program
+from fusynk._core.records import Records
+from fusynk._core.scheduler import Scheduler
+from fusynk._core.wiring import Body
+from fusynk._runtime.backend import CancellationWatch, loop_clock
+from fusynk._runtime.calls import call_inline, call_with_executor
+from fusynk._runtime.slot import Slot
+from fusynk._runtime.timers import Due, Timers
+from fusynk.errors import NestingTooDeep, ThreadsExhausted
+from fusynk.executors.threads import ThreadExecutor
+from fusynk.protocols import Executor
+
+MOST_NESTED = 100
+
+
+class Runner:
+    """Runs a program once.
+
+    Args:
+        program: What to run.
+        inputs: The values of its inputs.
+        run_id: The id of this run.
+
+    Attributes:
+        stopping: Whether nothing more may start.
+        by: What ended the run early, or `None`.
+        cause: The step and the error that started an abort, or `None`.
+        fatal: What must leave `run()` bare, such as `KeyboardInterrupt`, or `None`.
+        stuck: The bodies that outlived their grace, in order.
+        live: How many slots are at work.
+        spawning: How many have been spawned but have not begun.
+    """
+
+    def __init__(self, program: Program, inputs: Sequence[object], run_id: str) -> None:
+        settings = program.settings
+        self.program = program
+        self.run_id = run_id
+        self.scheduler = Scheduler(program.wiring, inputs, settings.discipline, program.replaced)
+        self.records = Records(self.scheduler)
+        self.depth = _checked_depth()
+        self.context = copy_context()
+        self.context.run(RUN.set, self)
+        self.context.run(STEP.set, None)
+        self.executor = cast("Executor", settings.executor or ThreadExecutor())
+        self.draw = Random(settings.seed if settings.seed is not None else secrets.randbits(64)).random
+        self.clock = loop_clock()
+        self.watch = CancellationWatch()
+        self.timers = Timers()
+        self.suspended: dict[int, Slot] = {}
+        self.stopping = False
+        self.by: CancelledBy | None = None
+        self.cause: tuple[int, BaseException] | None = None
+        self.fatal: BaseException | None = None
+        self.stuck: list[str] = []
+        self.live = 0
+        self.spawning = 0
+        self._threads_used = 0
+        self._parked: deque[int] = deque()
+        self._may_suspend = False
+        self._bell: anyio.Event | None = None
+        self._poked = False
+
+    # The host
+
+    async def run(self) -> None:
+        """Run to the end. What the steps raised is in the records; only cancellation and the like are raised here."""
+        interruption: BaseException | None = None
+        try:
+            async with create_task_group() as group:
+                try:
+                    await self._supervise(group)
+                except BaseException as error:
+                    interruption = error
+                    raise
+        except BaseExceptionGroup as errors:
+            raise _bare(errors) from None
+        finally:
+            if self.scheduler.unfinished:
+                self.scheduler.cancel_rest(self.by or "caller")
+        if interruption is not None:
+            raise interruption
+        if self.fatal is not None:
+            raise self.fatal
+
+    async def _supervise(self, group: TaskGroup) -> None:
+        """Spawn slots and fire timers until all steps have ended; then see that nothing stays behind."""
+        settings = self.program.settings
+        if settings.deadline is not None:
+            self.timers.add(self.clock() + settings.deadline, Due.DEADLINE, None)
+        try:
+            self.scheduler.begin()
+            while self.scheduler.unfinished and not self.stopping:
+                self._spawn(group)
+                await self._sleep()
+                self._fire_timers()
+        except anyio.get_cancelled_exc_class():
+            self.stop("caller")
+            raise
+        except BaseException:
+            self.stop("signal")
+            raise
+        finally:
+            if self.stopping and (self.live or self.spawning):
+                group.cancel_scope.cancel()
+                await self._settle()
+
+    def _spawn(self, group: TaskGroup) -> None:
+        """Start slots for ready steps. Until some body has suspended, one slot does all the work there is."""
+        wanted = len(self.scheduler.ready) or len(self.scheduler.notices)
+        free = self.program.settings.concurrency - self.live - self.spawning
+        if not self._may_suspend:
+            wanted, free = min(wanted, 1), min(free, 1 - self.live - self.spawning)
+        for _ in range(min(wanted - self.spawning, free)):
+            self.spawning += 1
+            group.start_soon(Slot(self).live)
+
+    async def _sleep(self) -> None:
+        """Wait until a slot pokes, or something is due."""
+        if self._poked or not self.scheduler.unfinished:
+            self._poked = False
+            return
+        bell = self._bell = anyio.Event()
+        due = self.timers.earliest()
+        try:
+            if due == float("inf"):
+                await bell.wait()
+            else:
+                with CancelScope(deadline=due):
+                    await bell.wait()
+        finally:
+            self._bell = None
+            self._poked = False
+
+    def poke(self) -> None:
+        """Wake the host if there is something for it to see to."""
+        scheduler = self.scheduler
+        if scheduler.ready or not scheduler.unfinished or self.stopping or scheduler.notices:
+            self._wake()
+
+    def _wake(self) -> None:
+        if not self._poked:
+            self._poked = True
+            if self._bell is not None:
+                self._bell.set()
+
+    async def _settle(self) -> None:
+        """Wait until every slot has ended, whatever else is cancelled meanwhile.
+
+        Shielded, because waiting in a cancelled scope would keep the loop busy. A native cancellation still comes
+        through; the first one is raised already, or is raised when all has ended.
+        """
+        cancelled = anyio.get_cancelled_exc_class()
+        late: BaseException | None = None
+        turns = 0
+        with CancelScope(shield=True):
+            while self.live or self.spawning:
+                try:
+                    if turns < 2:  # noqa: PLR2004 - a spawned task has begun by then, or never will
+                        turns += 1
+                        await cancel_shielded_checkpoint()
+                    else:
+                        self.spawning = 0
+                        await self._wait_a_grace()
+                except cancelled as error:
+                    late = late or error
+        if late is not None and self.by != "caller":
+            raise late
+
+    async def _wait_a_grace(self) -> None:
+        bell = self._bell = anyio.Event()
+        self._poked = False
+        if not self.live:
+            return
+        with anyio.move_on_after(self.program.settings.grace) as patience:
+            await bell.wait()
+        self._bell = None
+        if patience.cancelled_caught:
+            for index in sorted(self.suspended):
+                self._report_stuck(index)
+
+    def _report_stuck(self, index: int) -> None:
+        name = self.scheduler.name_of(index)
+        if name not in self.stuck:
+            self.stuck.append(name)
+        logger.bind(run_id=self.run_id, layer=name).warning("A cancelled body has not ended within its grace")
+
+    # Timers
+
+    def add_timer(self, delay: float, due: Due, subject: object) -> None:
+        """Have something done after a delay in seconds."""
+        when = self.clock() + delay
+        if when < self.timers.earliest():
+            self._wake()
+        self.timers.add(when, due, subject)
+
+    def _fire_timers(self) -> None:
+        if self.timers.earliest() > self.clock():
+            return
+        for due, subject in self.timers.pop_due(self.clock()):
+            match due:
+                case Due.RETRY:
+                    self.scheduler.make_ready(cast("int", subject))
+                case Due.RELEASE:
+                    self.scheduler.release(cast("int", subject))
+                case Due.TIMEOUT | Due.GRACE:
+                    self._hurry(cast("Slot", subject), due)
+                case Due.DEADLINE:
+                    self.stop("deadline")
+
+    def _hurry(self, slot: Slot, due: Due) -> None:
+        """Cancel a body whose timeout is over; report it if it has not ended within its grace."""
+        index = next((index for index, other in self.suspended.items() if other is slot), None)
+        if index is None or slot.scope is None:
+            return
+        if due is Due.TIMEOUT:
+            slot.timed_out = True
+            slot.scope.cancel()
+        else:
+            self._report_stuck(index)
+        self.timers.add(self.clock() + self.program.settings.grace, Due.GRACE, slot)
+
+    # What slots call
+
+    def prepare(self, index: int) -> object:
+        """Return the coroutine of a step that is not plain, or `None` if it must wait for a thread."""
+        scheduler, program = self.scheduler, self.program
+        step = scheduler.step_of(index)
+        if index >= len(self.records.started):
+            self.records.grow()
+        self.records.started[index] = self.clock()
+        body = program.bodies[step]
+        if body == Body.THREAD and not self._take_thread(index):
+            return None
+        getter = program.getters[step]
+        simple = getter is not None and index == step
+        values = getter(scheduler.cells) if simple and getter is not None else scheduler.arguments(index)
+        function = program.functions[step]
+        if body == Body.COROUTINE:
+            return function(*values)
+        if body == Body.INLINE:
+            return call_inline(function, values)
+        abandon = program.policies[step].abandon_on_timeout
+        return call_with_executor(self.executor, function, values, abandon=abandon, release=self._release_thread)
+
+    def _take_thread(self, index: int) -> bool:
+        """Take one of the run's threads, or park the step until one is free."""
+        free = self.program.settings.threads - self._threads_used - self.executor.abandoned
+        if free > 0:
+            self._threads_used += 1
+            return True
+        if not self._threads_used:
+            message = (
+                f"{self.scheduler.name_of(index)!r} found all {self.program.settings.threads} threads of the run held "
+                "by bodies that were given up after their timeout; give the plan more threads=..."
+            )
+            raise ThreadsExhausted(message)
+        self._parked.append(index)
+        return False
+
+    def _release_thread(self) -> None:
+        self._threads_used -= 1
+        if self._parked:
+            self.scheduler.make_ready(self._parked.popleft())
+
+    def note_suspension(self, index: int, slot: Slot) -> None:
+        """Keep track of a body that waits for something."""
+        self.suspended[index] = slot
+        timeout = self.program.policies[self.scheduler.step_of(index)].timeout
+        if timeout is not None:
+            passed = self.clock() - self.records.started[index]
+            self.add_timer(timeout - passed, Due.TIMEOUT, slot)
+        self._may_suspend = True
+        if self.scheduler.ready:
+            self._wake()
+
+    def note_end(self, index: int) -> None:
+        """Note that a body which had suspended has ended."""
+        self.records.ended[index] = self.clock()
+        del self.suspended[index]
+
+    def retry(self, index: int, attempt: int, delay: float) -> None:
+        """Let a step wait for its next attempt, without a slot."""
+        self.records.numbers[index] = attempt
+        self.scheduler.retry(index)
+        if delay:
+            self.add_timer(delay, Due.RETRY, index)
+        else:
+            self.scheduler.make_ready(index)
+
+    def is_cancelled(self) -> bool:
+        """Tell whether a cancellation that a body felt was meant for the run."""
+        return self.stopping or self.watch.is_requested()
+
+    def context_of(self, index: int) -> Context:
+        """Return a fresh context for a step, as its body gets one."""
+        context = self.context.copy()
+        context.run(STEP.set, index)
+        return context
+
+    def describe_step(self, index: int) -> StepContext:
+        """Return what the body of a step may know."""
+        return StepContext(
+            run_id=self.run_id,
+            name=self.scheduler.name_of(index),
+            attempt=self.records.attempt_of(index),
+            _asked_to_stop=partial(self._is_asked_to_stop, index),
+        )
+
+    def _is_asked_to_stop(self, index: int) -> bool:
+        slot = self.suspended.get(index)
+        return self.stopping or (slot is not None and slot.timed_out)
+
+    # How a run ends early
+
+    def stop(self, by: CancelledBy) -> None:
+        """Start nothing more, and have the host cancel what is running."""
+        if not self.stopping:
+            self.stopping = True
+            self.by = by
+        self._wake()
+
+    def abort(self, index: int, error: BaseException) -> None:
+        """End the run with a step that failed."""
+        self.scheduler.settle(index, Status.FAILED, error)
+        self.cause = index, error
+        self.stop("abort")
+
+    def interrupt(self, index: int, error: BaseException) -> None:
+        """End the run with something that is no ordinary error."""
+        self.scheduler.settle(index, Status.FAILED, error)
+        self.fatal = self.fatal or error
+        self.stop("signal")
+
+    def note_late_failure(self, index: int, error: BaseException) -> None:
+        """Keep an error that was raised while the run was being stopped."""
+        self.scheduler.settle(index, Status.FAILED, error)
+
+
+def _checked_depth() -> int:
+    """Return how deep this run is nested in others.
+
+    Raises:
+        NestingTooDeep: Deeper than any program means to.
+    """
+    outer = RUN.get()
+    depth = 1 if outer is None else outer.depth + 1
+    if depth > MOST_NESTED:
+        message = f"Runs are nested more than {MOST_NESTED} deep; a plan most likely starts itself."
+        raise NestingTooDeep(message)
+    return depth
+
+
+def _bare(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what matters most in a group: an interruption before an error."""
+    leaves: list[BaseException] = []
+    waiting: list[BaseException] = [errors]
+    while waiting:
+        error = waiting.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            waiting += cast("BaseExceptionGroup[BaseException]", error).exceptions
+        else:
+            leaves.append(error)
+    return next((leaf for leaf in leaves if not isinstance(leaf, Exception)), leaves[0])

@@ -1,0 +1,218 @@
+"""A slot: a child task that runs ready steps inline, one after the other, until one of them suspends."""
+
+from collections.abc import Coroutine
+from contextvars import Context
+from types import AsyncGeneratorType, GeneratorType
+from typing import TYPE_CHECKING, Any, cast
+
+from anyio import CancelScope
+from anyio.lowlevel import checkpoint
+
+from fusynk._attempt import GivenUp, Recovered, Retry, Verdict, after_failure
+from fusynk._core.current import STEP
+from fusynk._core.model import Status
+from fusynk._core.wiring import Body
+from fusynk._runtime.backend import is_cancellation
+from fusynk._runtime.drive import Drive, run_in_context
+from fusynk._runtime.timers import Due
+from fusynk.errors import GeneratorReturned, LayerTimeout, StrayCancellation
+
+if TYPE_CHECKING:
+    from fusynk._runtime.runner import Runner
+
+_GENERATORS = frozenset({GeneratorType, AsyncGeneratorType})
+_LONGEST_TURN = 0.005
+
+
+class Slot:
+    """Runs bodies, each in its own context, never in the task that called `run()`.
+
+    A body that ends without suspending costs no task. After one that suspended the slot retires, so that nothing
+    that is keyed by the current task leaks into the next step.
+
+    Args:
+        run: The run it works for.
+    """
+
+    __slots__ = ("_broken", "_run", "body", "scope", "timed_out")
+
+    def __init__(self, run: "Runner") -> None:
+        self._run = run
+        self._broken: tuple[int, BaseException | None] | None = None
+        self.body: object = None
+        self.scope: CancelScope | None = None
+        self.timed_out = False
+
+    async def live(self) -> None:
+        """Be the task of this slot."""
+        run = self._run
+        run.spawning -= 1
+        run.live += 1
+        try:
+            if run.program.timed:
+                # The scope is entered before any body, because scopes close in reverse order.
+                with CancelScope() as self.scope:
+                    await self._work()
+            else:
+                await self._work()
+            if self._broken is not None:
+                await self._conclude(*self._broken)
+        finally:
+            run.live -= 1
+            run.poke()
+
+    async def _work(self) -> None:
+        """Start ready steps until there are none, or a body has suspended. The hot loop: mind each line."""
+        run = self._run
+        scheduler, records, clock = run.scheduler, run.records, run.clock
+        ready, cells, base, succeed = scheduler.ready, scheduler.cells, scheduler.base, scheduler.succeed
+        functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
+        started, ended, copy_context, enter = records.started, records.ended, run.context.copy, STEP.set
+        now, turn_ends = 0.0, clock() + _LONGEST_TURN
+        if scheduler.notices:
+            await self._see_to_notices()
+        while ready and not run.stopping:
+            index = ready.pop()
+            try:
+                if index < base and plain[index]:
+                    getter = getters[index]
+                    body = functions[index](*getter(cells)) if getter is not None else functions[index]()
+                elif (body := run.prepare(index)) is None:
+                    continue
+                context = copy_context()
+                context.run(enter, index)
+                started[index] = clock()
+                waiting_for = context.run(body.send, None)  # type: ignore[attr-defined]
+            except StopIteration as stop:
+                now = ended[index] = clock()
+                artifact = stop.value
+                if artifact.__class__ in _GENERATORS:
+                    await self._conclude(index, _no_generator(run, index, artifact))
+                else:
+                    succeed(index, artifact)
+            except BaseException as error:  # noqa: BLE001 - judged in _conclude
+                now = ended[index] = clock()
+                await self._conclude(index, error)
+            else:
+                await self._finish(index, cast("Coroutine[Any, Any, object]", body), context, waiting_for)
+                return
+            if scheduler.notices:
+                await self._see_to_notices()
+            if now > turn_ends:
+                await checkpoint()
+                turn_ends = clock() + _LONGEST_TURN
+
+    async def _finish(
+        self, index: int, body: Coroutine[Any, Any, object], context: Context, waiting_for: object
+    ) -> None:
+        """See a suspended body through to its end."""
+        run = self._run
+        self.body = body
+        run.note_suspension(index, self)
+        try:
+            artifact = await Drive(body, context, waiting_for)
+        except BaseException as error:
+            run.note_end(index)
+            if is_cancellation(error) and not self.timed_out and run.is_cancelled():
+                raise
+            # Concluded by `live`, outside the scope that a timeout has cancelled.
+            self._broken = index, error
+            if is_cancellation(error) and self.timed_out:
+                raise
+            return
+        run.note_end(index)
+        if self.timed_out:
+            self._broken = index, None
+        elif artifact.__class__ in _GENERATORS:
+            self._broken = index, _no_generator(run, index, artifact)
+        elif run.stopping:
+            run.scheduler.settle(index, Status.SUCCEEDED, artifact)
+        else:
+            run.scheduler.succeed(index, artifact)
+            if run.scheduler.notices:
+                await self._see_to_notices()
+
+    async def _conclude(self, index: int, raised: BaseException | None) -> None:
+        """Decide what follows from an attempt that gave no artifact."""
+        run = self._run
+        error = self._told(index, raised)
+        if error is None:
+            return
+        run.records.note_failure(index, error)
+        if not isinstance(error, Exception):
+            run.interrupt(index, error)
+        elif run.stopping:
+            run.note_late_failure(index, error)
+        else:
+            step = run.scheduler.step_of(index)
+            # A thread that was given up may still be at work: two bodies of one step must never be.
+            may_retry = not (self.timed_out and run.program.bodies[step] == Body.THREAD)
+            await self._decide(index, error, may_retry=may_retry)
+
+    def _told(self, index: int, raised: BaseException | None) -> BaseException | None:
+        """Return the error that an attempt ended with, or `None` if it was cancelled with the run."""
+        run = self._run
+        if self.timed_out:
+            return _timeout(run, index, raised)
+        if raised is None or not is_cancellation(raised):
+            return raised
+        if run.is_cancelled():
+            return None
+        stray = StrayCancellation(
+            f"{run.scheduler.name_of(index)!r} raised {type(raised).__name__} although nobody had cancelled it; "
+            "raise an error of your own instead."
+        )
+        stray.__cause__ = raised
+        return stray
+
+    async def _decide(self, index: int, error: Exception, *, may_retry: bool) -> None:
+        """Ask the step's policy, and do as it says."""
+        run = self._run
+        attempt = run.records.attempt_of(index)
+        policy = run.program.policies[run.scheduler.step_of(index)]
+        question = after_failure(policy, error, attempt, run.draw, may_retry=may_retry)
+        verdict: Verdict = await run_in_context(run.context_of(index), question)
+        if run.stopping:
+            run.note_late_failure(index, error)
+            return
+        match verdict:
+            case Retry(delay):
+                run.retry(index, attempt + 1, delay)
+            case Recovered(artifact):
+                run.records.recovered.add(index)
+                run.scheduler.succeed(index, artifact)
+            case GivenUp(final, aborts):
+                if aborts:
+                    run.abort(index, final)
+                else:
+                    run.scheduler.fail(index, final)
+        if run.scheduler.notices:
+            await self._see_to_notices()
+
+    async def _see_to_notices(self) -> None:
+        """Do what the scheduler asked for: hold barriers, and conclude steps that failed before they were called."""
+        run = self._run
+        notices = run.scheduler.notices
+        while notices and not run.stopping:
+            kind, index, subject = notices.pop(0)
+            if kind == "hold":
+                run.add_timer(cast("float", subject), Due.RELEASE, index)
+            else:
+                await self._decide(index, cast("Exception", subject), may_retry=False)
+
+
+def _no_generator(run: "Runner", index: int, artifact: object) -> GeneratorReturned:
+    return GeneratorReturned(
+        f"{run.scheduler.name_of(index)!r} returned a {type(artifact).__name__}, which runs nothing by itself; "
+        "return a list, or the values themselves."
+    )
+
+
+def _timeout(run: "Runner", index: int, raised: BaseException | None) -> LayerTimeout:
+    policy = run.program.policies[run.scheduler.step_of(index)]
+    error = LayerTimeout(
+        f"{run.scheduler.name_of(index)!r} took longer than its timeout of {policy.timeout:g} s; "
+        "give it more time with timeout=..., or let it do less."
+    )
+    error.__cause__ = raised if raised is not None and not is_cancellation(raised) else None
+    return error

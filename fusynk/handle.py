@@ -1,0 +1,105 @@
+"""The handle of a run that is going on."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic
+
+import anyio
+from anyio import create_task_group
+from anyio.abc import TaskGroup, TaskStatus
+from typing_extensions import Self, TypeVar
+
+from fusynk._runtime.drive import stack_of
+from fusynk._runtime.runner import Runner
+from fusynk.errors import RunCancelled
+from fusynk.run import Run
+
+A_co = TypeVar("A_co", covariant=True)
+
+
+class RunHandle(Generic[A_co]):
+    """A run in the background of an `async with` block. Leaving the block waits for the run.
+
+    Made by `plan.start(...)`. An error in the block cancels the run; an error of the run that nobody waited for
+    is raised at the end of the block.
+    """
+
+    def __init__(self, make: Callable[[], Runner], finish: Callable[[Runner], Run[A_co]]) -> None:
+        self._make = make
+        self._finish = finish
+        self._ended = anyio.Event()
+        self._group: TaskGroup = create_task_group()
+        self._runner: Runner | None = None
+        self._run: Run[A_co] | None = None
+        self._error: BaseException | None = None
+        self._told = False
+
+    async def __aenter__(self) -> Self:
+        """Start the run."""
+        await self._group.__aenter__()
+        await self._group.start(self._live)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        """Wait for the run, or cancel it if the block failed."""
+        if error is None:
+            await self._group.__aexit__(None, None, None)
+            if self._error is not None and not self._told:
+                raise self._error
+            return False
+        self.cancel()
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            await self._group.__aexit__(kind, error, traceback)
+        else:
+            # Handed over without the error, which the group would wrap.
+            await self._group.__aexit__(None, None, None)
+        return False
+
+    async def _live(self, *, task_status: TaskStatus[None]) -> None:
+        self._runner = self._make()
+        task_status.started()
+        try:
+            await self._runner.run()
+            self._run = self._finish(self._runner)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            self._error = error
+        finally:
+            self._ended.set()
+
+    def cancel(self) -> None:
+        """Cancel the run: running bodies are cancelled and awaited, nothing more starts."""
+        if self._runner is not None and not self._ended.is_set():
+            self._told = True
+            self._runner.stop("stop")
+
+    async def wait(self) -> Run[A_co]:
+        """Return the run when it has ended.
+
+        Raises:
+            Exception: What `plan.run()` would have raised.
+            RunCancelled: The run was cancelled through this handle.
+        """
+        await self._ended.wait()
+        self._told = True
+        if self._error is not None:
+            raise self._error
+        if self._run is None:
+            message = "The run was cancelled from outside before it ended."
+            raise RunCancelled(message)
+        return self._run
+
+    def stacks(self) -> dict[str, tuple[str, ...]]:
+        """Return where each suspended body hangs: by step name, `file:line in function`, outermost first."""
+        if self._runner is None:
+            return {}
+        name_of = self._runner.scheduler.name_of
+        return {
+            name_of(index): tuple(
+                f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" for frame in stack_of(slot.body)
+            )
+            for index, slot in sorted(self._runner.suspended.items())
+        }

@@ -1,0 +1,322 @@
+"""`compile_plan` and `Plan`: a thin front to the compiler, the runner and the renderers."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType, ModuleType
+from typing import Any, Generic, cast, overload
+
+import anyio
+from typing_extensions import TypeVar, Unpack
+
+from fusynk._core.compiler import compile_wiring
+from fusynk._core.graph import levels_of, start_order
+from fusynk._core.inputs import read_inputs
+from fusynk._core.markers import Artifact
+from fusynk._core.model import UNSET
+from fusynk._core.nodes import normalise
+from fusynk._core.notes import annotate
+from fusynk._core.options import PlanOptions, PlanSettings, plan_settings
+from fusynk._core.program import Program, build_program
+from fusynk._core.ready import ready_queue
+from fusynk._core.registry import AnyLayer, Namespace, module_namespace, resolve_name, units_of_module
+from fusynk._core.unit import Override
+from fusynk._core.wiring import EdgeKind, PlanInput, Wiring
+from fusynk._runtime.runner import Runner
+from fusynk.errors import (
+    DeadlineExceeded,
+    InvalidDeclaration,
+    InvalidPlan,
+    LoopRunning,
+    RunCancelled,
+    UnknownDependency,
+    UnknownStep,
+)
+from fusynk.handle import RunHandle
+from fusynk.render.explain import explain
+from fusynk.run import Run, Shape, failure_notes, find_step, raised_bare, unknown_step
+
+I_contra = TypeVar("I_contra", contravariant=True)
+A_co = TypeVar("A_co", covariant=True)
+I = TypeVar("I")  # noqa: E741 - the plan's inputs, next to A
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Plan(Generic[I_contra, A_co]):
+    """A compiled, immutable graph. Run it as often as you like, many times at once.
+
+    Made by `compile_plan`. `I` is the class of its inputs, `A` what `run.result` is.
+    """
+
+    _program: Program
+    _input_class: type | None
+    _shape: Shape
+    _overrides: Mapping[int, Override]
+
+    @overload
+    async def run(self, inputs: I_contra, /) -> Run[A_co]: ...
+    @overload
+    async def run(self, /, **keywords: object) -> Run[A_co]: ...
+    async def run(self, inputs: object = UNSET, /, **keywords: object) -> Run[A_co]:
+        """Run the plan once and return the finished run.
+
+        Args:
+            inputs: An instance of the class given as `compile_plan(inputs=...)`.
+            keywords: The inputs by name, instead.
+
+        Raises:
+            InvalidInputs: An input is missing or unknown.
+            DeadlineExceeded: The run took longer than its deadline.
+            NestingTooDeep: Runs start runs more than 100 deep.
+            BaseException: A layer's own exception, the one that ended the run, never a group; `run_of(error)` is
+                the run.
+        """
+        runner = self._runner(inputs, keywords)
+        await runner.run()
+        return self._finish(runner)
+
+    @overload
+    def run_sync(self, inputs: I_contra, /) -> Run[A_co]: ...
+    @overload
+    def run_sync(self, /, **keywords: object) -> Run[A_co]: ...
+    def run_sync(self, inputs: object = UNSET, /, **keywords: object) -> Run[A_co]:
+        """Run the plan once on an event loop of its own, for scripts. Takes and raises what `run` does.
+
+        Raises:
+            LoopRunning: An event loop runs in this thread already.
+        """
+        try:
+            anyio.get_current_task()
+        except RuntimeError:
+            pass
+        else:
+            message = "run_sync() was called inside a running event loop; write `await plan.run(...)` there."
+            raise LoopRunning(message)
+        arguments = () if inputs is UNSET else (inputs,)
+        return cast("Run[A_co]", anyio.run(partial(cast("Any", self.run), *arguments, **keywords)))
+
+    @overload
+    def start(self, inputs: I_contra, /) -> RunHandle[A_co]: ...
+    @overload
+    def start(self, /, **keywords: object) -> RunHandle[A_co]: ...
+    def start(self, inputs: object = UNSET, /, **keywords: object) -> RunHandle[A_co]:
+        """Run the plan in the background of `async with plan.start(...) as handle:`. Takes what `run` does.
+
+        Raises:
+            InvalidInputs: An input is missing or unknown.
+        """
+        self._read(inputs, keywords)
+        return RunHandle(lambda: self._runner(inputs, keywords), self._finish)
+
+    def options(self, **options: Unpack[PlanOptions]) -> "Plan[I_contra, A_co]":
+        """Return the same plan with other options.
+
+        Args:
+            options: See `PlanOptions`; what is left out stays.
+
+        Raises:
+            UnknownOption: An option does not exist.
+            InvalidOption: An option has a value it cannot have.
+            InvalidPlan: The options do not go with a unit, as a timeout with a plain function.
+        """
+        settings = plan_settings("Plan.options()", self._program.settings, cast("Mapping[str, object]", options))
+        program = build_program(self._program.wiring, settings, self._overrides)
+        return replace(self, _program=program)
+
+    def override(self, *overrides: Override) -> "Plan[I_contra, A_co]":
+        """Return the same plan with stand-ins for some units' functions, for tests.
+
+        Args:
+            overrides: Made by `layer.returns(...)`, `layer.raises(...)` or `layer.calls(...)`.
+
+        Raises:
+            UnknownStep: The plan has no such unit.
+            InvalidDeclaration: It is no override.
+            InvalidPlan: A stand-in does not take the unit's arguments.
+        """
+        wiring = self._program.wiring
+        found = dict(self._overrides)
+        for override in overrides:
+            if not isinstance(override, Override):
+                message = f"override() takes layer.returns(...), .raises(...) or .calls(...), not {override!r}."
+                raise InvalidDeclaration(message)
+            step = find_step(wiring, override.unit)
+            if step is None:
+                raise UnknownStep(unknown_step(wiring, override.unit))
+            found[step] = override
+        program = build_program(wiring, self._program.settings, found)
+        return replace(self, _program=program, _overrides=MappingProxyType(found))
+
+    def explain(self) -> str:
+        """Return what the plan will do: inputs, order, where each parameter comes from, options, suspicions."""
+        return explain(self._program, [self._program.wiring.names[step] for step in self._shape.steps])
+
+    @property
+    def inputs(self) -> Mapping[str, PlanInput]:
+        """What a run must be given, by name."""
+        return MappingProxyType({needed.name: needed for needed in self._program.wiring.inputs})
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The steps in the order in which a run with `concurrency=1` starts them. Always topological."""
+        wiring, discipline = self._program.wiring, self._program.settings.discipline
+        order = start_order(wiring.predecessors, wiring.successors, ready_queue(wiring.priorities, discipline))
+        return tuple(wiring.names[step] for step in order if step not in wiring.delays)
+
+    @property
+    def levels(self) -> tuple[tuple[str, ...], ...]:
+        """The steps by depth: how many edges the longest path from a source to them has."""
+        wiring = self._program.wiring
+        groups: dict[int, list[str]] = {}
+        for step, level in enumerate(_depths(wiring)):
+            if step not in wiring.delays:
+                groups.setdefault(level, []).append(wiring.names[step])
+        return tuple(tuple(groups[level]) for level in sorted(groups))
+
+    def __repr__(self) -> str:
+        """Name the targets and count the steps."""
+        names = ", ".join(self._program.wiring.names[step] for step in self._shape.steps[:3])
+        return f"<Plan of {len(self._program.wiring.steps())} steps to {names or 'nothing'}>"
+
+    def _read(self, inputs: object, keywords: Mapping[str, object]) -> list[object]:
+        return read_inputs(self._program.wiring.inputs, self._input_class, inputs, keywords)
+
+    def _runner(self, inputs: object, keywords: Mapping[str, object]) -> Runner:
+        run_id = self._program.settings.run_id or secrets.token_hex(8)
+        return Runner(self._program, self._read(inputs, keywords), run_id)
+
+    def _finish(self, runner: Runner) -> Run[A_co]:
+        """Make the run, and raise what ended it."""
+        run: Run[A_co] = Run(runner.run_id, runner.records, self._shape, runner.by, runner.stuck)
+        if runner.cause is not None:
+            index, error = runner.cause
+            retries = self._program.policies[runner.scheduler.step_of(index)].retries
+            annotate(error, failure_notes(run, index, retries + 1), run)
+            raise raised_bare(error)
+        if runner.by == "deadline":
+            message = f"The run took longer than its deadline of {self._program.settings.deadline:g} s."
+            late = DeadlineExceeded(message)
+            annotate(late, (), run)
+            raise late
+        if runner.by == "stop":
+            cancelled = RunCancelled("The run was cancelled through its handle.")
+            annotate(cancelled, (), run)
+            raise cancelled
+        return run
+
+
+def _depths(wiring: Wiring) -> Sequence[int]:
+    """Return the level of each step; a barrier lies on no level of its own."""
+    depths = levels_of(wiring.predecessors)
+    if not wiring.delays:
+        return depths
+    depths = []
+    for step, sources in enumerate(wiring.predecessors):
+        deepest = max((depths[source] for source in sources), default=-1)
+        depths.append(deepest if step in wiring.delays else deepest + 1)
+    return depths
+
+
+Source = Namespace | ModuleType | str
+
+
+@overload
+def compile_plan(target: Artifact[A], /, *, inputs: type[I], **options: Unpack[PlanOptions]) -> Plan[I, A]: ...
+@overload
+def compile_plan(target: Artifact[A], /, **options: Unpack[PlanOptions]) -> Plan[None, A]: ...
+@overload
+def compile_plan(
+    first: Artifact[A], second: Artifact[B], /, *, inputs: type[I], **options: Unpack[PlanOptions]
+) -> Plan[I, tuple[A, B]]: ...
+@overload
+def compile_plan(
+    first: Artifact[A], second: Artifact[B], /, **options: Unpack[PlanOptions]
+) -> Plan[None, tuple[A, B]]: ...
+@overload
+def compile_plan(
+    first: Artifact[A], second: Artifact[B], third: Artifact[C], /, *, inputs: type[I], **options: Unpack[PlanOptions]
+) -> Plan[I, tuple[A, B, C]]: ...
+@overload
+def compile_plan(
+    first: Artifact[A], second: Artifact[B], third: Artifact[C], /, **options: Unpack[PlanOptions]
+) -> Plan[None, tuple[A, B, C]]: ...
+@overload
+def compile_plan(
+    *targets: Artifact[object], inputs: type[I], **options: Unpack[PlanOptions]
+) -> Plan[I, tuple[object, ...]]: ...
+@overload
+def compile_plan(*targets: Artifact[object], **options: Unpack[PlanOptions]) -> Plan[None, tuple[object, ...]]: ...
+@overload
+def compile_plan(
+    source: Source, /, *, inputs: type[I], **options: Unpack[PlanOptions]
+) -> Plan[I, Mapping[str, object]]: ...
+@overload
+def compile_plan(source: Source, /, **options: Unpack[PlanOptions]) -> Plan[None, Mapping[str, object]]: ...
+def compile_plan(*targets: object, inputs: Any = None, **options: Unpack[PlanOptions]) -> Plan[Any, Any]:
+    """Check everything that the targets reach and return the plan that runs it.
+
+    Args:
+        targets: One unit, several units, a graph, a module, or the name of a module.
+        inputs: A dataclass that holds the plan's inputs, for typed calls of `run`.
+        options: See `PlanOptions`.
+
+    Raises:
+        InvalidPlan: With a `PlanFault` for every fault of the graph.
+        UnknownOption: An option does not exist.
+        InvalidOption: An option has a value it cannot have.
+        InvalidDeclaration: A target is no unit.
+    """
+    settings = plan_settings("compile_plan()", PlanSettings(), cast("Mapping[str, object]", options))
+    whole = _whole_graph(targets)
+    chosen = [(layer, None) for layer in whole] if whole is not None else [_target(target) for target in targets]
+    wiring, steps = compile_wiring(chosen, inputs)
+    if whole is not None:
+        shape = Shape("mapping", _sinks(wiring))
+    else:
+        shape = Shape("one" if len(steps) == 1 else "tuple", steps)
+    return Plan(build_program(wiring, settings, {}), inputs, shape, MappingProxyType({}))
+
+
+def _whole_graph(targets: Sequence[object]) -> Namespace | None:
+    """Return the graph that is the one target, if it is one."""
+    if not targets:
+        message = "compile_plan() needs a target: a unit, several units, a graph or a module."
+        raise InvalidDeclaration(message)
+    target = targets[0]
+    if len(targets) > 1 or not isinstance(target, (Namespace, ModuleType, str)):
+        return None
+    if isinstance(target, Namespace):
+        return target
+    return None if isinstance(target, str) and ":" in target else units_of_module(target)
+
+
+def _target(target: object) -> tuple[AnyLayer, object]:
+    if isinstance(target, str):
+        try:
+            return resolve_name(target, module_namespace("__main__")), None
+        except UnknownDependency as error:
+            message = "The plan has 1 fault:"
+            raise InvalidPlan(message, [UnknownDependency(f"the target is {error}")]) from None
+    found = normalise(target)
+    if found is None:
+        what = getattr(target, "__name__", repr(target))
+        message = f"compile_plan() takes units, not {what!r}; decorate it with @layer first."
+        raise InvalidDeclaration(message)
+    return found
+
+
+def _sinks(wiring: Wiring) -> tuple[int, ...]:
+    """Return the steps that no other step depends on; what only a run mode orders counts as a sink, too."""
+    used = {
+        source
+        for sources, kinds in zip(wiring.predecessors, wiring.kinds, strict=True)
+        for source, kind in zip(sources, kinds, strict=True)
+        if kind != EdgeKind.BARRIER
+    }
+    return tuple(step for step in wiring.steps() if step not in used)
+
+

@@ -1,0 +1,280 @@
+"""What a run gives back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Generic, Literal, cast, overload
+
+from typing_extensions import TypeVar
+
+from fusynk._core.markers import Artifact
+from fusynk._core.model import AttemptRecord, Cancelled, CancelledBy, Failed, Outcome, Skipped, Status, Succeeded
+from fusynk._core.nodes import normalise
+from fusynk._core.notes import linked_run, own_traceback, path_text
+from fusynk._core.records import Records
+from fusynk._core.report import Report, make_report
+from fusynk._core.wiring import Wiring
+from fusynk.errors import ArtifactUnavailable, UnknownStep, did_you_mean
+
+A_co = TypeVar("A_co", covariant=True)
+T = TypeVar("T")
+
+_PACKAGE = str(Path(__file__).parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What `run.result` is made of.
+
+    Attributes:
+        form: The artifact of one target, a tuple of those of several, or a mapping by name.
+        steps: The targets' steps.
+    """
+
+    form: Literal["one", "tuple", "mapping"]
+    steps: tuple[int, ...]
+
+
+class Run(Generic[A_co]):
+    """One finished execution of a plan.
+
+    `run[layer]` is the artifact of a step, `run.result` that of the plan's target.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        records: Records,
+        shape: Shape,
+        by: CancelledBy | None,
+        stuck: Sequence[str],
+    ) -> None:
+        self._id = run_id
+        self._records = records
+        self._scheduler = records.scheduler
+        self._wiring = records.scheduler.wiring
+        self._shape = shape
+        self._by = by
+        self._stuck = tuple(stuck)
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self._id
+
+    @property
+    def status(self) -> Literal["succeeded", "failed", "cancelled"]:
+        """How the run ended. Failures that it was told to continue after make it `failed`, too."""
+        if self._by in ("caller", "stop"):
+            return "cancelled"
+        return "failed" if self._by is not None or self.failures else "succeeded"
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return self.status == "succeeded"
+
+    @property
+    def stuck(self) -> tuple[str, ...]:
+        """The steps whose bodies went on for longer than the grace after they were cancelled."""
+        return self._stuck
+
+    @property
+    def result(self) -> A_co:
+        """The artifact of the plan's target; a tuple for several, a mapping by name for a whole graph.
+
+        Raises:
+            ArtifactUnavailable: A target ended without one; the cause is the error behind it.
+        """
+        steps = self._shape.steps
+        if self._shape.form == "one":
+            return cast("A_co", self._artifact(steps[0]))
+        if self._shape.form == "tuple":
+            return cast("A_co", tuple(self._artifact(step) for step in steps))
+        return cast("A_co", {self._wiring.names[step]: self._artifact(step) for step in steps})
+
+    @overload
+    def __getitem__(self, unit: Artifact[T], /) -> T: ...
+    @overload
+    def __getitem__(self, unit: str, /) -> Any: ...  # noqa: ANN401 - a name says nothing of the type
+    def __getitem__(self, unit: object, /) -> object:
+        """Return the artifact of a step.
+
+        Args:
+            unit: The unit, or the name of a step or of an item, `name[i]`.
+
+        Raises:
+            UnknownStep: The plan has no such step.
+            ArtifactUnavailable: The step ended without one; the cause is the error behind it.
+        """
+        return self._artifact(self._index_of(unit))
+
+    @overload
+    def outcome(self, unit: Artifact[T], /) -> Outcome[T]: ...
+    @overload
+    def outcome(self, unit: str, /) -> Outcome[object]: ...
+    def outcome(self, unit: object, /) -> object:
+        """Return how a step ended.
+
+        Args:
+            unit: The unit, or the name of a step or of an item, `name[i]`.
+
+        Raises:
+            UnknownStep: The plan has no such step.
+        """
+        return self._outcome(self._index_of(unit))
+
+    @cached_property
+    def outcomes(self) -> Mapping[str, Outcome[object]]:
+        """How every step ended, by name, in plan order."""
+        return MappingProxyType({self._wiring.names[step]: self._outcome(step) for step in self._wiring.steps()})
+
+    @cached_property
+    def failures(self) -> Mapping[str, BaseException]:
+        """The errors of the steps and items that failed for good, by name, in plan order."""
+        found: dict[str, BaseException] = {}
+        for step in self._wiring.steps():
+            for index in (step, *self._scheduler.items.get(step, ())):
+                if self._scheduler.state[index] == Status.FAILED:
+                    found[self._scheduler.name_of(index)] = cast("BaseException", self._scheduler.cells[index])
+        return MappingProxyType(found)
+
+    def raise_for_failures(self) -> None:
+        """Raise what failed, if anything did.
+
+        Raises:
+            BaseExceptionGroup: Holds every error of `failures`.
+        """
+        if self.failures:
+            message = f"{len(self.failures)} of the run's steps failed: {', '.join(list(self.failures)[:10])}"
+            raise BaseExceptionGroup(message, list(self.failures.values()))
+
+    def attempts(self, unit: Artifact[object] | str | None = None) -> tuple[AttemptRecord, ...]:
+        """Return the attempts of a step with those of its items, or of all steps, in order of start.
+
+        Args:
+            unit: The unit, or the name of a step or item; left out for all.
+
+        Raises:
+            UnknownStep: The plan has no such step.
+        """
+        if unit is not None:
+            return tuple(self._records.attempts_of(self._index_of(unit)))
+        every = (record for step in self._wiring.steps() for record in self._records.attempts_of(step))
+        return tuple(sorted(every, key=attrgetter("started")))
+
+    @cached_property
+    def report(self) -> Report:
+        """The figures of the run; `str(run.report)` is the performance block."""
+        return make_report(self._records)
+
+    def __repr__(self) -> str:
+        """Say how the run ended, without showing values."""
+        return f"<Run {self._id} {self.status}>"
+
+    def _index_of(self, unit: object) -> int:
+        found = find_step(self._wiring, unit)
+        if found is None and isinstance(unit, str):
+            found = self._item_of(unit)
+        if found is None:
+            raise UnknownStep(unknown_step(self._wiring, unit))
+        return found
+
+    def _item_of(self, name: str) -> int | None:
+        owner, bracket, number = name.removesuffix("]").rpartition("[")
+        items = self._scheduler.items.get(self._wiring.index.get(owner, -1))
+        if not bracket or items is None or not number.isdecimal() or int(number) >= len(items):
+            return None
+        return items[int(number)]
+
+    def _outcome(self, index: int) -> Outcome[object]:
+        return cast("Outcome[object]", self._scheduler.outcome_of(index))
+
+    def _artifact(self, index: int) -> object:
+        outcome = self._outcome(index)
+        name = self._scheduler.name_of(index)
+        match outcome:
+            case Succeeded(artifact):
+                return artifact
+            case Failed(error):
+                message = f"{name!r} has no artifact: it failed with {type(error).__name__}. Ask run.outcome({name!r})."
+                raise ArtifactUnavailable(message) from error
+            case Skipped(because, cause):
+                why = "failed" if cause == "failure" else "did not satisfy a condition"
+                message = f"{name!r} has no artifact: it was skipped because {because!r} {why}."
+                raise ArtifactUnavailable(message) from self.failures.get(because)
+            case Cancelled(by):
+                message = f"{name!r} has no artifact: it was cancelled (by {by})."
+                raise ArtifactUnavailable(message)
+
+
+def find_step(wiring: Wiring, unit: object) -> int | None:
+    """Return the step of a unit or a name, or `None` if the plan has none."""
+    if isinstance(unit, str):
+        return wiring.index.get(unit)
+    found = normalise(unit)
+    if found is None:
+        return None
+    layer, instance = found
+    step = wiring.index.get(layer._self_unit.name)
+    if step is None or wiring.keys[step][0] != id(layer):
+        return _overriding_step(wiring, layer, instance)
+    return step if instance is None or wiring.keys[step][1] == id(instance) else None
+
+
+def _overriding_step(wiring: Wiring, layer: object, instance: object) -> int | None:
+    """Look among all steps; only a unit under the name of another gets here."""
+    key = (id(layer), id(instance) if instance is not None else 0)
+    return next((step for step in wiring.steps() if wiring.keys[step] == key), None)
+
+
+def unknown_step(wiring: Wiring, unit: object) -> str:
+    """Say that a plan has no such step, and which it may be."""
+    found = normalise(unit)
+    name = unit if isinstance(unit, str) else found[0]._self_unit.name if found else repr(unit)
+    return f"The plan has no step {name!r}.{did_you_mean(str(name), tuple(wiring.index))}"
+
+
+def failure_notes(run: Run[Any], index: int, attempts_allowed: int) -> list[str]:
+    """Return what is written on the error that ended a run: who, where, which attempt, and what else failed."""
+    scheduler, records = run._scheduler, run._records
+    step = scheduler.step_of(index)
+    wiring = scheduler.wiring
+    attempt = f"attempt {records.attempt_of(index)} of {attempts_allowed}"
+    notes = [f"in layer {scheduler.name_of(index)!r} ({wiring.locations[step]}), {attempt}, run {run.id}"]
+    path = [wiring.names[node] for node in _path_to(wiring, step)]
+    if len(path) > 1:
+        notes.append(f"path: {path_text(path)}")
+    own = scheduler.name_of(index)
+    others = [f"{name!r} ({type(error).__name__})" for name, error in run.failures.items() if name != own]
+    if others:
+        more = f" and {len(others) - 10} more" if len(others) > 10 else ""  # noqa: PLR2004 - enough for a note
+        notes.append(f"also failed: {', '.join(others[:10])}{more}")
+    return notes
+
+
+def _path_to(wiring: Wiring, step: int) -> Sequence[int]:
+    """Return one way from a source to a step."""
+    path = [step]
+    while wiring.predecessors[path[-1]]:
+        path.append(wiring.predecessors[path[-1]][0])
+    return [node for node in reversed(path) if node not in wiring.delays]
+
+
+def run_of(error: BaseException) -> Run[Any] | None:
+    """Return the run that an error came out of, or `None` if it came out of none.
+
+    Args:
+        error: What `plan.run()` raised.
+    """
+    found = linked_run(error)
+    return cast("Run[Any]", found) if isinstance(found, Run) else None
+
+
+def raised_bare(error: BaseException) -> BaseException:
+    """Return an error with the engine's frames taken off its traceback."""
+    return error.with_traceback(own_traceback(error, _PACKAGE))
+

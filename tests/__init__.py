@@ -1,0 +1,1 @@
+"""Tests of fusynk; `fundamentals` reads as a tutorial."""

@@ -1,0 +1,1 @@
+"""The library from the beginning, one sentence a test."""

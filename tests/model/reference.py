@@ -1,0 +1,308 @@
+"""What a run of a case must do: a small discrete-event model of the scheduler, written from the documents alone."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Label = tuple[
+    str, ...
+]  # names an error: ("raised", step, attempt), ("timeout", step, attempt), ("refused", step, edge)
+Ending = tuple[Any, ...]  # ("succeeded", artifact), ("failed", label), ("skipped", because, cause), ("cancelled", by)
+Call = tuple[int, int]  # a step and the index of its item; -1 where the step does not fan out
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An edge to an earlier step. `test` is its condition; `default` is what a closed data edge passes instead."""
+
+    source: int
+    kind: Literal["use", "each", "outcome", "order"] = "use"
+    test: Literal["", "even", "odd", "raise"] = ""
+    default: int | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step, parameters first among its edges. Its first `failures` attempts fail; with `items` it returns a list."""
+
+    edges: tuple[Edge, ...] = ()
+    value: int = 0
+    failures: int = 0
+    durations: tuple[float, ...] = (1.0,)
+    retries: int = 0
+    retry_delay: float = 0.0
+    timeout: float | None = None
+    priority: int = 0
+    on_error: Literal["abort", "continue", "recover"] = "abort"
+    items: int | None = None
+
+    def duration(self, number: int) -> float:
+        """How long an attempt takes if nothing stops it; the last duration repeats."""
+        return self.durations[min(number, len(self.durations)) - 1]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A whole plan."""
+
+    steps: tuple[Step, ...]
+    concurrency: int = 1
+    discipline: Literal["fifo", "lifo"] = "fifo"
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A batch by value: pairs of index and artifact, pairs of index and error."""
+
+    succeeded: tuple[tuple[int, Any], ...]
+    failed: tuple[tuple[int, Any], ...]
+
+    def __len__(self) -> int:
+        return len(self.succeeded)
+
+
+@dataclass
+class Attempt:
+    """One call of one body. `error` is None, a label, or ("cancelled",) when an abort cut it short."""
+
+    step: str
+    number: int
+    args: tuple[Any, ...]
+    started: float
+    ended: float = -1.0
+    error: Label | None = None
+
+
+def name_of(call: Call) -> str:
+    return f"s{call[0]}" if call[1] < 0 else f"s{call[0]}[{call[1]}]"
+
+
+def refuses(test: str, artifact: Any) -> bool:
+    """Whether a condition is false. It looks at the parity of a number, or of how many things there are."""
+    number = artifact if isinstance(artifact, int) else len(artifact)
+    return test in ("even", "odd") and (number % 2 == 0) != (test == "even")
+
+
+def item_of(step: Step, args: Sequence[Any]) -> int:
+    """The index of an item, which its value carries; an odd number where the step does not fan out."""
+    return next((arg % 8 for arg, edge in zip(args, step.edges, strict=False) if edge.kind == "each"), -1)
+
+
+def fails(step: Step, args: Sequence[Any], number: int) -> bool:
+    """Whether an attempt fails. Among the items of a fan-out only the odd ones can."""
+    return item_of(step, args) % 2 == 1 and number <= step.failures
+
+
+def artifact_of(steps: Sequence[Step], index: int, args: Sequence[Any], number: int) -> Any:
+    """The artifact of a successful attempt."""
+    step = steps[index]
+    if step.items is not None:
+        return [8 * (step.value + number) + item for item in range(step.items)]
+    return 100 * index + step.value + 2 * number + 1000 * item_of(step, args)
+
+
+def recovered(index: int) -> int:
+    """What the `on_error` function of a step returns."""
+    return -1 - index
+
+
+def judge(step: Step, index: int, endings: dict[int, Ending]) -> Ending:
+    """Judge the edges of a step whose predecessors have ended: ("open", args), or how the step ends unstarted."""
+    args: list[Any] = []
+    for position, edge in enumerate(step.edges):
+        ending = endings[edge.source]
+        if edge.kind == "outcome":
+            args.append(ending)
+            continue
+        if ending[0] == "succeeded" and edge.test == "raise":
+            return ("failed", ("refused", f"s{index}", str(position)))
+        closed: Ending | None = ending  # a skip is passed down with its root
+        if ending[0] == "succeeded":
+            closed = ("skipped", f"s{edge.source}", "condition") if refuses(edge.test, ending[1]) else None
+        elif ending[0] == "failed":
+            closed = ("skipped", f"s{edge.source}", "failure")
+        if closed is None or edge.default is not None:
+            args += [] if edge.kind == "order" else [ending[1] if closed is None else edge.default]
+        elif edge.kind != "order" or edge.test or closed[2] == "condition":
+            return closed
+    return ("open", tuple(args))
+
+
+def key_of(case: Case, step: int, event: int, place: int) -> tuple[int, int, int]:
+    """What sorts the ready queue: priority, then the discipline; steps made ready by one event go by their place."""
+    return (-case.steps[step].priority, event if case.discipline == "fifo" else -event, place)
+
+
+def dependents_of(steps: Sequence[Step]) -> list[list[int]]:
+    sources = [{edge.source for edge in step.edges} for step in steps]
+    return [[index for index in range(len(steps)) if source in sources[index]] for source in range(len(steps))]
+
+
+def plan_order(case: Case) -> list[int]:
+    """The order in which a run without faults starts the steps one at a time."""
+    missing = [len({edge.source for edge in step.edges}) for step in case.steps]
+    dependents = dependents_of(case.steps)
+    ready = [(key_of(case, index, 0, index), index) for index, count in enumerate(missing) if count == 0]
+    heapq.heapify(ready)
+    order: list[int] = []
+    while ready:
+        order.append(heapq.heappop(ready)[1])
+        for index in dependents[order[-1]]:
+            missing[index] -= 1
+            if missing[index] == 0:
+                heapq.heappush(ready, (key_of(case, index, len(order), index), index))
+    return order
+
+
+class Model:
+    """Runs a case in virtual time. `tied` says that two things fell on one instant, so another order is right too."""
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.steps = case, case.steps
+        self.order = plan_order(case)
+        self.rank = {index: place for place, index in enumerate(self.order)}
+        self.dependents = dependents_of(case.steps)
+        self.endings: dict[int, Ending] = {}
+        self.attempts: list[Attempt] = []
+        self.recoveries: list[tuple[str, Label]] = []
+        self.raised: Label | None = None
+        self.tied = False
+        self.now = 0.0
+        self._event = 0
+        self._due = [self.rank[index] for index, step in enumerate(self.steps) if not step.edges]
+        self._ready: list[tuple[tuple[int, int, int], int, Call]] = []
+        self._timers: list[tuple[float, Call]] = []
+        self._live: dict[Call, Attempt] = {}
+        self._calls: Counter[Call] = Counter()
+        self._args: dict[Call, tuple[Any, ...]] = {}
+        self._items: dict[int, list[Ending]] = {}
+        heapq.heapify(self._due)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed, items included."""
+        packs = [ending[1] for ending in self.endings.values() if ending[0] == "succeeded"]
+        return not any(e[0] == "failed" for e in self.endings.values()) and not any(
+            isinstance(pack, Pack) and pack.failed for pack in packs
+        )
+
+    def run(self) -> "Model":
+        self._judge_due()
+        self._fill_slots()
+        while self._timers and self.raised is None:
+            self.now, call = heapq.heappop(self._timers)
+            self.tied |= bool(self._timers) and self._timers[0][0] == self.now
+            self._event += 1
+            if call in self._live:
+                self._end(call)
+            else:
+                self._enqueue([call])
+            self._fill_slots()
+        return self
+
+    def _judge_due(self) -> None:
+        """Judge, in plan order, every step whose predecessors have all ended; then queue the ones that are open."""
+        opened: list[Call] = []
+        while self._due and self.raised is None:
+            index = self.order[heapq.heappop(self._due)]
+            verdict = judge(self.steps[index], index, self.endings)
+            if verdict[0] == "open":
+                opened += self._expand(index, verdict[1])
+            elif verdict[0] == "failed":
+                self._fail((index, -1), verdict[1])
+            else:
+                self._close(index, verdict)
+        self._enqueue(opened)
+
+    def _expand(self, index: int, args: tuple[Any, ...]) -> list[Call]:
+        """The calls that a step makes: one, or one for each item. No item at all is an empty batch at once."""
+        position = next((p for p, edge in enumerate(self.steps[index].edges) if edge.kind == "each"), None)
+        if position is None:
+            self._args[index, -1] = args
+            return [(index, -1)]
+        self._items[index] = [()] * len(args[position])
+        calls = [(index, item) for item in range(len(args[position]))]
+        for call, item in zip(calls, args[position], strict=True):
+            self._args[call] = (*args[:position], item, *args[position + 1 :])
+        if not calls:
+            self._close(index, ("succeeded", Pack((), ())))
+        return calls
+
+    def _enqueue(self, calls: Iterable[Call]) -> None:
+        for call in calls:
+            heapq.heappush(self._ready, (key_of(self.case, call[0], self._event, self.rank[call[0]]), call[1], call))
+
+    def _fill_slots(self) -> None:
+        while self._ready and len(self._live) < self.case.concurrency and self.raised is None:
+            call = heapq.heappop(self._ready)[2]
+            step = self.steps[call[0]]
+            self._calls[call] += 1
+            number = self._calls[call]
+            self._live[call] = Attempt(name_of(call), number, self._args[call], self.now)
+            self.attempts.append(self._live[call])
+            duration = step.duration(number)
+            if duration == 0:  # ends before anything else can happen; with more slots that is one order of several
+                self.tied |= self.case.concurrency > 1 and bool(self._ready)
+                self._event += 1
+                self._end(call)
+            else:
+                length = duration if step.timeout is None else min(duration, step.timeout)
+                heapq.heappush(self._timers, (self.now + length, call))
+
+    def _end(self, call: Call) -> None:
+        attempt, step = self._live.pop(call), self.steps[call[0]]
+        attempt.ended = self.now
+        if step.timeout is not None and step.duration(attempt.number) > step.timeout:
+            attempt.error = ("timeout", attempt.step, str(attempt.number))
+        elif fails(step, attempt.args, attempt.number):
+            attempt.error = ("raised", attempt.step, str(attempt.number))
+        if attempt.error is None:
+            self._finish(call, ("succeeded", artifact_of(self.steps, call[0], attempt.args, attempt.number)))
+        elif attempt.number > step.retries:
+            self._fail(call, attempt.error)
+        elif step.retry_delay:
+            heapq.heappush(self._timers, (self.now + step.retry_delay, call))
+        else:
+            self._enqueue([call])
+        self._judge_due()
+
+    def _fail(self, call: Call, label: Label) -> None:
+        policy = self.steps[call[0]].on_error
+        if policy == "abort":
+            self._abort(call[0], label)
+        elif policy == "continue":
+            self._finish(call, ("failed", label))
+        else:
+            self.recoveries.append((name_of(call), label))
+            self._finish(call, ("succeeded", recovered(call[0])))
+
+    def _finish(self, call: Call, ending: Ending) -> None:
+        """Close the step of a call, or only its item while others of the fan-out are open."""
+        index, item = call
+        if item < 0:
+            self._close(index, ending)
+            return
+        items = self._items[index]
+        items[item] = ending
+        if all(items):
+            parts = {
+                kind: tuple((i, e[1]) for i, e in enumerate(items) if e[0] == kind) for kind in ("succeeded", "failed")
+            }
+            self._close(index, ("succeeded", Pack(**parts)))
+
+    def _close(self, index: int, ending: Ending) -> None:
+        self.endings[index] = ending
+        for dependent in self.dependents[index]:
+            if all(edge.source in self.endings for edge in self.steps[dependent].edges):
+                heapq.heappush(self._due, self.rank[dependent])
+
+    def _abort(self, index: int, label: Label) -> None:
+        """Record the failure, cut the live bodies short and cancel whatever is left."""
+        self.raised = label
+        self.endings[index] = ("failed", label)
+        for attempt in self._live.values():
+            attempt.ended, attempt.error = self.now, ("cancelled",)
+        for other in range(len(self.steps)):
+            self.endings.setdefault(other, ("cancelled", "abort"))

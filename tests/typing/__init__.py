@@ -1,0 +1,1 @@
+"""What two type checkers accept and what they refuse."""

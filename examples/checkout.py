@@ -7,6 +7,7 @@ line. The file has no products: which product a line buys, and the stock that th
 """
 
 import argparse
+import os
 import sqlite3
 import sys
 import tempfile
@@ -353,6 +354,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        exit_code = main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.exit(130)
+        exit_code = 130
+    except BrokenPipeError:  # whoever read the output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        exit_code = 1
+    sys.exit(exit_code)

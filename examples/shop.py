@@ -114,9 +114,8 @@ class Shop:
         customers = [(purchase.customer_id, purchase.sample_id) for purchase in purchases]
         with self.transaction:
             self.begin()
-            self.connection.executemany(
-                "INSERT INTO stock (product, initial, on_hand) VALUES (?1, ?2, ?2)", list(stock.items())
-            )
+            shelves = [(product, cds, cds) for product, cds in stock.items()]
+            self.connection.executemany("INSERT INTO stock (product, initial, on_hand) VALUES (?, ?, ?)", shelves)
             self.connection.executemany("INSERT OR IGNORE INTO customers (id, sample_id) VALUES (?, ?)", customers)
 
     def begin(self) -> None:
@@ -139,8 +138,8 @@ class Shop:
     def reserve(self, product: str, cds: int) -> bool:
         """Takes CDs off the shelf, and says whether there were enough of them."""
         statement = """
-            UPDATE stock SET on_hand = on_hand - ?1, reserved = reserved + ?1 WHERE product = ?2 AND on_hand >= ?1"""
-        return self.connection.execute(statement, (cds, product)).rowcount == 1
+            UPDATE stock SET on_hand = on_hand - ?, reserved = reserved + ? WHERE product = ? AND on_hand >= ?"""
+        return self.connection.execute(statement, (cds, cds, product, cds)).rowcount == 1
 
     def add_order(self, order: Order) -> None:
         """Writes an order."""
@@ -150,8 +149,8 @@ class Shop:
     def add_payment(self, order: Order) -> None:
         """Writes the payment of an order, and turns the CDs reserved for it into CDs sold."""
         self.connection.execute("INSERT INTO payments VALUES (?, ?, ?)", (*order.order_id, order.cents))
-        statement = "UPDATE stock SET reserved = reserved - ?1, sold = sold + ?1 WHERE product = ?2"
-        self.connection.execute(statement, (order.cds, order.product))
+        statement = "UPDATE stock SET reserved = reserved - ?, sold = sold + ? WHERE product = ?"
+        self.connection.execute(statement, (order.cds, order.cds, order.product))
 
     def order_ids(self) -> list[OrderId]:
         """Returns the id of every order, sorted."""

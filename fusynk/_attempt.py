@@ -91,4 +91,3 @@ def _delay(policy: Policy, attempt: int, draw: Callable[[], float]) -> float:
 async def awaited(value: object) -> object:
     """Return a value, awaited first if it is awaitable."""
     return await cast("Awaitable[object]", value) if hasattr(value, "__await__") else value
-

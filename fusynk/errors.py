@@ -27,8 +27,6 @@ FusynkError
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from typing_extensions import Self
-
 
 class FusynkError(Exception):
     """The root of every exception that fusynk raises by itself."""
@@ -119,12 +117,8 @@ class ModeContradiction(PlanFault):
 class InvalidPlan(ExceptionGroup[PlanFault], FusynkError):
     """All faults of a graph. `exceptions` holds a `PlanFault` for each."""
 
-    def __new__(cls, message: str, faults: Sequence[PlanFault]) -> Self:
-        """Make the group."""
-        return super().__new__(cls, message, faults)
-
-    def derive(self, excs: Sequence[PlanFault]) -> "InvalidPlan":  # type: ignore[override]
-        """Keep the type when the group is split."""
+    def derive(self, excs: Sequence[PlanFault], /) -> "InvalidPlan":  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
+        """Keep the type when the group is split; it never holds anything but faults."""
         return InvalidPlan(self.message, excs)
 
     def __str__(self) -> str:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic
+from typing import Generic, Self
 
 import anyio
 from anyio import create_task_group
 from anyio.abc import TaskGroup, TaskStatus
-from typing_extensions import Self, TypeVar
+from typing_extensions import TypeVar
 
 from fusynk._runtime.drive import stack_of
 from fusynk._runtime.runner import Runner
@@ -99,7 +99,8 @@ class RunHandle(Generic[A_co]):
         name_of = self._runner.scheduler.name_of
         return {
             name_of(index): tuple(
-                f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" for frame in stack_of(slot.body)
+                f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+                for frame in stack_of(slot.body)
             )
             for index, slot in sorted(self._runner.suspended.items())
         }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType, ModuleType
-from typing import Any, Generic, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
 import anyio
 from typing_extensions import TypeVar, Unpack
@@ -33,9 +33,13 @@ from fusynk.errors import (
     UnknownDependency,
     UnknownStep,
 )
+from fusynk.executors.threads import ThreadExecutor
 from fusynk.handle import RunHandle
 from fusynk.render.explain import explain
 from fusynk.run import Run, Shape, failure_notes, find_step, raised_bare, unknown_step
+
+if TYPE_CHECKING:
+    from fusynk.protocols import Executor
 
 I_contra = TypeVar("I_contra", contravariant=True)
 A_co = TypeVar("A_co", covariant=True)
@@ -182,20 +186,26 @@ class Plan(Generic[I_contra, A_co]):
         names = ", ".join(self._program.wiring.names[step] for step in self._shape.steps[:3])
         return f"<Plan of {len(self._program.wiring.steps())} steps to {names or 'nothing'}>"
 
+    @property
+    def settings(self) -> PlanSettings:
+        """The plan's options, completed by their defaults."""
+        return self._program.settings
+
     def _read(self, inputs: object, keywords: Mapping[str, object]) -> list[object]:
         return read_inputs(self._program.wiring.inputs, self._input_class, inputs, keywords)
 
     def _runner(self, inputs: object, keywords: Mapping[str, object]) -> Runner:
         run_id = self._program.settings.run_id or secrets.token_hex(8)
-        return Runner(self._program, self._read(inputs, keywords), run_id)
+        executor = cast("Executor | None", self._program.settings.executor) or ThreadExecutor()
+        return Runner(self._program, self._read(inputs, keywords), run_id, executor)
 
     def _finish(self, runner: Runner) -> Run[A_co]:
         """Make the run, and raise what ended it."""
         run: Run[A_co] = Run(runner.run_id, runner.records, self._shape, runner.by, runner.stuck)
         if runner.cause is not None:
             index, error = runner.cause
-            retries = self._program.policies[runner.scheduler.step_of(index)].retries
-            annotate(error, failure_notes(run, index, retries + 1), run)
+            allowed = self._program.policies[runner.scheduler.step_of(index)].retries + 1
+            annotate(error, failure_notes(runner.records, index, allowed, run), run)
             raise raised_bare(error)
         if runner.by == "deadline":
             message = f"The run took longer than its deadline of {self._program.settings.deadline:g} s."
@@ -211,10 +221,9 @@ class Plan(Generic[I_contra, A_co]):
 
 def _depths(wiring: Wiring) -> Sequence[int]:
     """Return the level of each step; a barrier lies on no level of its own."""
-    depths = levels_of(wiring.predecessors)
     if not wiring.delays:
-        return depths
-    depths = []
+        return levels_of(wiring.predecessors)
+    depths: list[int] = []
     for step, sources in enumerate(wiring.predecessors):
         deepest = max((depths[source] for source in sources), default=-1)
         depths.append(deepest if step in wiring.delays else deepest + 1)
@@ -246,10 +255,25 @@ def compile_plan(
 ) -> Plan[None, tuple[A, B, C]]: ...
 @overload
 def compile_plan(
-    *targets: Artifact[object], inputs: type[I], **options: Unpack[PlanOptions]
+    first: Artifact[object],
+    second: Artifact[object],
+    third: Artifact[object],
+    fourth: Artifact[object],
+    /,
+    *more: Artifact[object],
+    inputs: type[I],
+    **options: Unpack[PlanOptions],
 ) -> Plan[I, tuple[object, ...]]: ...
 @overload
-def compile_plan(*targets: Artifact[object], **options: Unpack[PlanOptions]) -> Plan[None, tuple[object, ...]]: ...
+def compile_plan(
+    first: Artifact[object],
+    second: Artifact[object],
+    third: Artifact[object],
+    fourth: Artifact[object],
+    /,
+    *more: Artifact[object],
+    **options: Unpack[PlanOptions],
+) -> Plan[None, tuple[object, ...]]: ...
 @overload
 def compile_plan(
     source: Source, /, *, inputs: type[I], **options: Unpack[PlanOptions]
@@ -318,5 +342,3 @@ def _sinks(wiring: Wiring) -> tuple[int, ...]:
         if kind != EdgeKind.BARRIER
     }
     return tuple(step for step in wiring.steps() if step not in used)
-
-

@@ -13,9 +13,7 @@ class Executor(Protocol):
 
     abandoned: int
 
-    async def call(
-        self, function: Callable[..., object], arguments: Sequence[object], *, abandon: bool
-    ) -> object:
+    async def call(self, function: Callable[..., object], arguments: Sequence[object], *, abandon: bool) -> object:
         """Call a function and return what it returned.
 
         Args:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, Literal, cast, overload
@@ -45,12 +44,7 @@ class Run(Generic[A_co]):
     """
 
     def __init__(
-        self,
-        run_id: str,
-        records: Records,
-        shape: Shape,
-        by: CancelledBy | None,
-        stuck: Sequence[str],
+        self, run_id: str, records: Records, shape: Shape, by: CancelledBy | None, stuck: Sequence[str]
     ) -> None:
         self._id = run_id
         self._records = records
@@ -129,17 +123,19 @@ class Run(Generic[A_co]):
 
     @cached_property
     def outcomes(self) -> Mapping[str, Outcome[object]]:
-        """How every step ended, by name, in plan order."""
+        """How every step ended, by name, in topological order."""
         return MappingProxyType({self._wiring.names[step]: self._outcome(step) for step in self._wiring.steps()})
 
     @cached_property
     def failures(self) -> Mapping[str, BaseException]:
-        """The errors of the steps and items that failed for good, by name, in plan order."""
+        """The errors of what failed for good, by name: steps in topological order, fan-outs by their items."""
+        scheduler = self._scheduler
         found: dict[str, BaseException] = {}
         for step in self._wiring.steps():
-            for index in (step, *self._scheduler.items.get(step, ())):
-                if self._scheduler.state[index] == Status.FAILED:
-                    found[self._scheduler.name_of(index)] = cast("BaseException", self._scheduler.cells[index])
+            items = [item for item in scheduler.items.get(step, ()) if scheduler.state[item] == Status.FAILED]
+            for index in items or [step]:
+                if scheduler.state[index] == Status.FAILED:
+                    found[scheduler.name_of(index)] = cast("BaseException", scheduler.cells[index])
         return MappingProxyType(found)
 
     def raise_for_failures(self) -> None:
@@ -163,8 +159,7 @@ class Run(Generic[A_co]):
         """
         if unit is not None:
             return tuple(self._records.attempts_of(self._index_of(unit)))
-        every = (record for step in self._wiring.steps() for record in self._records.attempts_of(step))
-        return tuple(sorted(every, key=attrgetter("started")))
+        return tuple(self._records.attempts_among(range(len(self._scheduler.state))))
 
     @cached_property
     def report(self) -> Report:
@@ -219,7 +214,7 @@ def find_step(wiring: Wiring, unit: object) -> int | None:
     if found is None:
         return None
     layer, instance = found
-    step = wiring.index.get(layer._self_unit.name)
+    step = wiring.index.get(layer.unit.name)
     if step is None or wiring.keys[step][0] != id(layer):
         return _overriding_step(wiring, layer, instance)
     return step if instance is None or wiring.keys[step][1] == id(instance) else None
@@ -234,13 +229,13 @@ def _overriding_step(wiring: Wiring, layer: object, instance: object) -> int | N
 def unknown_step(wiring: Wiring, unit: object) -> str:
     """Say that a plan has no such step, and which it may be."""
     found = normalise(unit)
-    name = unit if isinstance(unit, str) else found[0]._self_unit.name if found else repr(unit)
+    name = unit if isinstance(unit, str) else found[0].unit.name if found else repr(unit)
     return f"The plan has no step {name!r}.{did_you_mean(str(name), tuple(wiring.index))}"
 
 
-def failure_notes(run: Run[Any], index: int, attempts_allowed: int) -> list[str]:
+def failure_notes(records: Records, index: int, attempts_allowed: int, run: Run[Any]) -> list[str]:
     """Return what is written on the error that ended a run: who, where, which attempt, and what else failed."""
-    scheduler, records = run._scheduler, run._records
+    scheduler = records.scheduler
     step = scheduler.step_of(index)
     wiring = scheduler.wiring
     attempt = f"attempt {records.attempt_of(index)} of {attempts_allowed}"
@@ -271,10 +266,9 @@ def run_of(error: BaseException) -> Run[Any] | None:
         error: What `plan.run()` raised.
     """
     found = linked_run(error)
-    return cast("Run[Any]", found) if isinstance(found, Run) else None
+    return found if isinstance(found, Run) else None  # pyright: ignore[reportUnknownVariableType] # of any artifact
 
 
 def raised_bare(error: BaseException) -> BaseException:
     """Return an error with the engine's frames taken off its traceback."""
     return error.with_traceback(own_traceback(error, _PACKAGE))
-

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Generic
+from typing import Generic, cast
 
 from typing_extensions import TypeVar
 
@@ -63,9 +63,10 @@ class Batch(Generic[T_co]):
         """Compare artifacts and errors."""
         if not isinstance(other, Batch):
             return NotImplemented
-        return self._succeeded == other._succeeded and self._failed == other._failed
+        batch = cast("Batch[object]", other)
+        return self._succeeded == batch._succeeded and self._failed == batch._failed
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType] # it holds unhashable values
 
     def __repr__(self) -> str:
         """Say how many succeeded, without showing values."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
+from fusynk._core.batch import Batch
 from fusynk._core.graph import cycles_among, start_order, successors_of
 from fusynk._core.inputs import check_input_class, gather_inputs, unused_fields
-from fusynk._core.markers import Predicate
 from fusynk._core.model import UNSET, Location
 from fusynk._core.nodes import Collector, Node, connect_run_modes
 from fusynk._core.options import UnitOptions
@@ -15,23 +15,16 @@ from fusynk._core.registry import AnyLayer
 from fusynk._core.signature import is_coroutine_function, resolve_annotation, return_annotation
 from fusynk._core.typecheck import is_incompatible, is_never_iterable, item_type, type_name
 from fusynk._core.wiring import Argument, Body, EdgeKind, PlanInput, Wiring
-from fusynk._core.batch import Batch
-from fusynk.errors import (
-    DependencyCycle,
-    DuplicateName,
-    IncompatibleEdge,
-    InvalidPlan,
-    ModeContradiction,
-    PlanFault,
-)
+from fusynk.errors import DependencyCycle, DuplicateName, IncompatibleEdge, InvalidPlan, ModeContradiction, PlanFault
+
+if TYPE_CHECKING:
+    from fusynk._core.markers import Predicate
 
 _BARRIER_OPTIONS = UnitOptions()
 _NOWHERE = Location("", 0)
 
 
-def compile_wiring(
-    targets: Iterable[tuple[AnyLayer, object]], inputs: type | None
-) -> tuple[Wiring, tuple[int, ...]]:
+def compile_wiring(targets: Iterable[tuple[AnyLayer, object]], inputs: type | None) -> tuple[Wiring, tuple[int, ...]]:
     """Check everything that the targets reach, and return its wiring and the targets' steps.
 
     Time and memory are O(V + E).
@@ -80,8 +73,7 @@ def _in_order(nodes: list[Node], faults: list[PlanFault]) -> list[Node]:
     if len(order) < len(nodes):
         settled = set(order)
         left_over = [index for index in range(len(nodes)) if index not in settled]
-        for cycle in cycles_among(predecessors, left_over):
-            faults.append(_cycle_fault([nodes[index] for index in cycle]))
+        faults += [_cycle_fault([nodes[index] for index in cycle]) for cycle in cycles_among(predecessors, left_over)]
         return nodes
     return [nodes[index] for index in order]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from fusynk._core.model import UNSET
-from fusynk._core.nodes import Node
+from fusynk._core.nodes import Fill, Node
 from fusynk._core.signature import resolve_annotation
 from fusynk._core.typecheck import is_incompatible, type_name
 from fusynk._core.wiring import PlanInput
@@ -35,7 +35,7 @@ def gather_inputs(nodes: Sequence[Node], faults: list[PlanFault]) -> tuple[PlanI
     for node in nodes:
         for fill in node.fills:
             if fill.edge < 0:
-                _gather(drafts, node, fill.parameter.name, fill.parameter.annotation, fill.default, faults)
+                _gather(drafts, node, fill, faults)
     return tuple(
         PlanInput(
             name=name,
@@ -47,10 +47,9 @@ def gather_inputs(nodes: Sequence[Node], faults: list[PlanFault]) -> tuple[PlanI
     )
 
 
-def _gather(
-    drafts: dict[str, _Draft], node: Node, name: str, annotation: object, default: object, faults: list[PlanFault]
-) -> None:
-    wanted = resolve_annotation(node.function, annotation)
+def _gather(drafts: dict[str, _Draft], node: Node, fill: Fill, faults: list[PlanFault]) -> None:
+    name, default = fill.parameter.name, fill.default
+    wanted = resolve_annotation(node.function, fill.parameter.annotation)
     draft = drafts.get(name)
     if draft is None:
         drafts[name] = _Draft(wanted, node, default, default is UNSET, [node.name])
@@ -169,7 +168,11 @@ def _fields_of(
     if not isinstance(instance, declared):
         message = f"run() takes {declared.__name__} or keywords, not {type(instance).__name__}."
         raise InvalidInputs(message)
-    return {needed.name: cast("object", getattr(instance, needed.name)) for needed in inputs if hasattr(instance, needed.name)}
+    return {
+        needed.name: cast("object", getattr(instance, needed.name))
+        for needed in inputs
+        if hasattr(instance, needed.name)
+    }
 
 
 def _told(unknown: Sequence[str], missing: Sequence[PlanInput], known: Sequence[str]) -> str:

@@ -116,13 +116,7 @@ class UseFunction:
         self, source: str, /, *, type: type[T], default: D, when: Callable[[T], bool] | None = None
     ) -> T | D: ...
     def __call__(
-        self,
-        source: object,
-        /,
-        *,
-        default: object = UNSET,
-        when: Predicate | None = None,
-        type: object = None,
+        self, source: object, /, *, default: object = UNSET, when: Predicate | None = None, type: object = None
     ) -> object:
         """Pass the artifact of a unit to this parameter.
 

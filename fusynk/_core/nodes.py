@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import MethodType
 from typing import Any, cast
 
@@ -11,7 +12,14 @@ from fusynk._core.registry import AnyLayer, Namespace, resolve_name
 from fusynk._core.signature import Parameter, read_parameters
 from fusynk._core.unit import BoundLayer, Layer, Members, Unit, plain_function
 from fusynk._core.wiring import EdgeKind
-from fusynk.errors import InvalidDeclaration, MisplacedEach, PlanFault, UnknownDependency, UnknownParameter, did_you_mean
+from fusynk.errors import (
+    InvalidDeclaration,
+    MisplacedEach,
+    PlanFault,
+    UnknownDependency,
+    UnknownParameter,
+    did_you_mean,
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,10 +72,7 @@ def normalise(target: object) -> tuple[AnyLayer, object] | None:
     """Return the unit and the instance that something stands for, or `None` if it is no unit."""
     if isinstance(target, BoundLayer):
         bound = cast("BoundLayer[..., Any, Any]", target)
-        layer = cast("AnyLayer", bound._self_parent)
-        if issubclass(type(layer.__wrapped__), staticmethod):
-            return layer, None
-        return layer, getattr(bound.__wrapped__, "__self__", bound._self_instance)
+        return cast("AnyLayer", bound.layer), bound.instance
     if isinstance(target, MethodType) and isinstance(target.__func__, Layer):
         return cast("AnyLayer", target.__func__), target.__self__
     plain = plain_function(target)
@@ -99,7 +104,7 @@ class Collector:
         key = (id(layer), id(instance) if instance is not None else 0)
         known = self._known.get(key)
         if known is None:
-            unit = layer._self_unit
+            unit = layer.unit
             function = unit.function
             if function is not None and instance is not None:
                 function = cast("Callable[..., object]", MethodType(function, instance))
@@ -136,7 +141,9 @@ class Collector:
             try:
                 self._parameters[key] = read_parameters(node.function)
             except (ValueError, TypeError) as error:
-                self.fault(UnknownParameter, node, f"has no signature that Python can tell ({error}); wrap it in a def.")
+                self.fault(
+                    UnknownParameter, node, f"has no signature that Python can tell ({error}); wrap it in a def."
+                )
                 return ()
         found = self._parameters[key]
         unit = cast("Unit", node.unit)
@@ -263,7 +270,7 @@ def _found(source: Artifact[object] | str, namespace: Namespace) -> tuple[AnyLay
 def _sibling(found: tuple[AnyLayer, object], instance: object) -> tuple[AnyLayer, object]:
     """Bind a method's sibling to the same instance, the way a subclass overrides it."""
     layer, own = found
-    attribute = layer._self_attribute
+    attribute = layer.attribute
     if instance is None or own is not None or attribute is None:
         return found
     owner = instance if isinstance(instance, type) else type(instance)
@@ -286,7 +293,7 @@ def connect_run_modes(nodes: Sequence[Node]) -> list[Node]:
         size = members.size if members.mode == "batched" else 1
         groups = [node.members[start : start + size] for start in range(0, len(node.members), size)]
         delay = members.delay if members.mode == "isolated" else 0.0
-        for former, later in zip(groups, groups[1:], strict=False):
+        for former, later in pairwise(groups):
             barrier = Node(None, None, None, delay=delay, sequence=node.sequence)
             for member in former:
                 barrier.connect(member, EdgeKind.BARRIER)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from typing_extensions import TypedDict
 
@@ -103,8 +103,10 @@ def _or_none(accepts: Callable[[object], bool]) -> Callable[[object], bool]:
 
 
 def _is_retry_on(value: object) -> bool:
-    members = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
-    return callable(value) or all(isinstance(member, type) and issubclass(member, BaseException) for member in members)
+    if not isinstance(value, tuple):
+        return callable(value)
+    members = cast("tuple[object, ...]", value)
+    return all(isinstance(member, type) and issubclass(member, BaseException) for member in members)
 
 
 def _is_tags(value: object) -> bool:
@@ -249,7 +251,7 @@ def unit_options(decorator: str, given: Mapping[str, object]) -> UnitOptions:
     if given.get("run_in") == "subprocess":
         raise InvalidOption(f'{decorator}(run_in="subprocess") is not applied by this version; use "thread".')
     plain = {name: value for name, value in given.items() if name not in _STRUCTURAL}
-    return UnitOptions(**plain) if plain else _DEFAULT_OPTIONS  # type: ignore[arg-type] # checked in __post_init__
+    return UnitOptions(**cast("Any", plain)) if plain else _DEFAULT_OPTIONS
 
 
 def plan_settings(caller: str, former: PlanSettings, given: Mapping[str, object]) -> PlanSettings:
@@ -269,7 +271,7 @@ def plan_settings(caller: str, former: PlanSettings, given: Mapping[str, object]
         hint = did_you_mean(name, known) or f" It takes: {', '.join(known)}."
         raise UnknownOption(f"{caller} has no option {name!r}.{hint}")
     merged = {name: getattr(former, name) for name in PlanSettings.__dataclass_fields__}
-    return PlanSettings(**{**merged, **given})  # type: ignore[arg-type] # checked in __post_init__
+    return PlanSettings(**cast("Any", {**merged, **given}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

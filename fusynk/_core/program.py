@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import cast
+from typing import Any, cast
 
 from fusynk._core.model import UNSET
 from fusynk._core.options import PlanSettings, Policy, policy_of
@@ -36,7 +36,7 @@ class Program:
     wiring: Wiring
     settings: PlanSettings
     policies: tuple[Policy, ...]
-    functions: tuple[Callable[..., object], ...]
+    functions: tuple[Callable[..., Any], ...]
     bodies: bytes
     getters: tuple[Getter | None, ...]
     plain: bytes
@@ -154,7 +154,7 @@ def _stand_in(override: Override, body: int) -> tuple[Callable[..., object], int
         function = cast("Callable[..., object]", value)
         return function, Body.COROUTINE if is_coroutine_function(function) else Body.INLINE
 
-    async def stand_in(*_: object, **__: object) -> object:  # noqa: RUF029 - stands in for a coroutine function
+    async def stand_in(*_: object, **__: object) -> object:
         if override.verb == "returns":
             return value
         raise cast("BaseException", value() if isinstance(value, type) else copy.copy(value))

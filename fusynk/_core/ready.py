@@ -27,14 +27,14 @@ class ReadyQueue(Protocol):
 class Fifo(deque[int]):
     """The common case, where every step has the same priority: a bare deque. First in, first out."""
 
-    push = deque.append
-    pop = deque.popleft  # type: ignore[assignment]
+    push = deque[int].append
+    pop = deque[int].popleft
 
 
 class Lifo(deque[int]):
     """The same, last in, first out."""
 
-    push = deque.append
+    push = deque[int].append
 
 
 class ManyPriorities:
@@ -77,7 +77,9 @@ class ManyPriorities:
         return step
 
 
-def ready_queue(priorities: Sequence[int], discipline: Discipline, owner: Callable[[int], int] | None = None) -> ReadyQueue:
+def ready_queue(
+    priorities: Sequence[int], discipline: Discipline, owner: Callable[[int], int] | None = None
+) -> ReadyQueue:
     """Return the cheapest queue that orders these steps.
 
     Args:

@@ -1,7 +1,8 @@
 """What happened in a run, kept in parallel lists; attempt records are views of them."""
 
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
-from operator import attrgetter
+from itertools import islice
 
 from fusynk._core.model import AttemptRecord, Status
 from fusynk._core.scheduler import Scheduler
@@ -17,6 +18,7 @@ class Records:
         scheduler: The run's state machine, which knows names and outcomes.
         started: When the last attempt of each step or item began, `NEVER` if none did.
         ended: When it ended.
+        begun: The step or item of each attempt, in order of start; clocks are too coarse to tell.
         numbers: Which attempt a step or item is at, where it is not the first.
         failed: The attempts that failed, by step or item.
         recovered: The steps and items whose artifact came from their `on_error`.
@@ -25,6 +27,7 @@ class Records:
     scheduler: Scheduler
     started: list[float] = field(init=False)
     ended: list[float] = field(init=False)
+    begun: list[int] = field(default_factory=list[int])
     numbers: dict[int, int] = field(default_factory=dict[int, int])
     failed: dict[int, list[AttemptRecord]] = field(default_factory=dict[int, list[AttemptRecord]])
     recovered: set[int] = field(default_factory=set[int])
@@ -51,15 +54,29 @@ class Records:
         )
         self.failed.setdefault(index, []).append(record)
 
+    def note_retry(self, index: int) -> None:
+        """Begin the next attempt of a step, which has no times yet."""
+        self.numbers[index] = self.attempt_of(index) + 1
+        self.started[index] = self.ended[index] = NEVER
+
     def attempts_of(self, index: int) -> list[AttemptRecord]:
         """Return the attempts of a step (with those of its items) or an item, in order of start."""
-        found = list(self.failed.get(index, ()))
+        items = self.scheduler.items.get(index)
+        if items is not None:
+            return self.attempts_among({index, *items})
         last = self._last_attempt(index)
-        if last is not None:
-            found.append(last)
-        for item in self.scheduler.items.get(index, ()):
-            found += self.attempts_of(item)
-        return sorted(found, key=attrgetter("started"))
+        return [*self.failed.get(index, ()), *([last] if last is not None else [])]
+
+    def attempts_among(self, indexes: Container[int]) -> list[AttemptRecord]:
+        """Return the attempts of these steps and items, in order of start."""
+        rest: dict[int, Iterator[AttemptRecord]] = {}
+        found: list[AttemptRecord] = []
+        for index in self.begun:
+            if index in indexes:
+                if index not in rest:
+                    rest[index] = iter(self.attempts_of(index))
+                found += islice(rest[index], 1)
+        return found
 
     def _last_attempt(self, index: int) -> AttemptRecord | None:
         """Return the attempt that did not fail, if there is one."""
@@ -72,15 +89,13 @@ class Records:
         if state == Status.CANCELLED and noted and noted[-1].number == number:
             return None
         name = self.scheduler.name_of(index)
-        return AttemptRecord(
-            name, number, self.started[index], self.ended[index], cancelled=state == Status.CANCELLED
-        )
+        return AttemptRecord(name, number, self.started[index], self.ended[index], cancelled=state == Status.CANCELLED)
 
     def span_of(self, index: int) -> tuple[float, float] | None:
         """Return when a step began its first attempt and ended its last, or `None` if it was never called."""
-        attempts = self.attempts_of(index) if index in self.failed or index in self.scheduler.items else None
-        if attempts is None:
+        if index not in self.failed and index not in self.scheduler.items:
             return None if self.started[index] == NEVER else (self.started[index], self.ended[index])
+        attempts = self.attempts_of(index)
         if not attempts:
             return None
         return attempts[0].started, max(attempt.ended for attempt in attempts)

@@ -53,12 +53,12 @@ class Namespace:
         Raises:
             DuplicateName: There is one of that name already.
         """
-        unit = layer._self_unit
+        unit = layer.unit
         former = self._units.get(unit.name)
         if former is not None:
             message = (
                 f"{unit.name!r} ({unit.location}) is declared twice in graph {self.name!r}; "
-                f"the first is at {former._self_unit.location}. Give one of them another name=."
+                f"the first is at {former.unit.location}. Give one of them another name=."
             )
             raise DuplicateName(message, unit=unit.name, location=str(unit.location))
         self._units[unit.name] = layer
@@ -90,7 +90,7 @@ class ModuleNamespace(Namespace):
 
     def add(self, layer: AnyLayer) -> None:
         """Take in a unit; warn when one execution of one file declares its name twice."""
-        unit = layer._self_unit
+        unit = layer.unit
         if "<locals>" in getattr(layer, "__qualname__", ""):
             self._locals[unit.name] = layer
             return
@@ -98,7 +98,7 @@ class ModuleNamespace(Namespace):
         # A reload sets a new spec on the module; a notebook cell is another file each time.
         execution = getattr(sys.modules.get(self.name), "__spec__", None)
         if former is not None and self._executions.get(unit.name) is execution:
-            before = former._self_unit.location
+            before = former.unit.location
             if before.file == unit.location.file and before.line != unit.location.line:
                 warnings.warn(
                     f"{unit.name!r} ({unit.location}) replaces the unit of that name at {before}; "

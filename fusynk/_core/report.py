@@ -94,9 +94,10 @@ def make_report(records: Records) -> Report:
 
 
 def _seconds(value: float) -> str:
-    if value >= 1:
-        return f"{value:.3f} s"
-    return f"{value * 1e3:.3f} ms" if value >= 1e-3 else f"{value * 1e6:.1f} µs"
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if value >= size:
+            return f"{value / size:.3f} {unit}"
+    return f"{value / 1e-6:.1f} us"
 
 
 def _shortened(names: tuple[str, ...], most: int = 12) -> str:

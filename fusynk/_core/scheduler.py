@@ -150,7 +150,10 @@ class Scheduler:
         """Return the arguments of a step or an item where they are not simply cells."""
         step = self.step_of(index)
         defaulted = self.defaulted.get(step, ())
-        return [self._argument(index, step, argument, argument.edge in defaulted) for argument in self.wiring.arguments[step]]
+        return [
+            self._argument(index, step, argument, argument.edge in defaulted)
+            for argument in self.wiring.arguments[step]
+        ]
 
     def _argument(self, index: int, step: int, argument: Argument, defaulted: bool) -> object:  # noqa: FBT001 - read above
         if argument.edge < 0:
@@ -247,27 +250,26 @@ class Scheduler:
 
     def _asked(self, step: int, position: int, source: int, kind: int) -> Skipped | None:
         """Tell whether one edge is open; the table of the semantics, row by row."""
-        state, value = self.state[source], self.cells[source]
-        condition = self.wiring.conditions.get((step, position))
         if kind in (EdgeKind.OUTCOME, EdgeKind.BARRIER):
             return None
-        if state == _FAILED:
-            if kind in (EdgeKind.MEMBER, EdgeKind.MEMBER_DATA):
-                raise cast("BaseException", value)
-            if kind == EdgeKind.ORDER and condition is None:
-                return None
-            return Skipped(self.wiring.names[source], "failure")
-        if state == _SKIPPED:
-            root = cast("Skipped", value)
-            passed_over = "failure" if kind == EdgeKind.ORDER else "condition"
-            if kind in (EdgeKind.ORDER, EdgeKind.MEMBER) and condition is None and root.cause == passed_over:
-                if kind == EdgeKind.MEMBER:
-                    self.defaulted.setdefault(step, set()).add(position)
-                return None
-            return root
-        if condition is None or _is_met(condition(value)):
+        condition = self.wiring.conditions.get((step, position))
+        if self.state[source] in (_FAILED, _SKIPPED):
+            return self._asked_in_vain(step, position, source, kind)
+        if condition is None or _is_met(condition(self.cells[source])):
             return None
         return Skipped(self.wiring.names[source], "condition")
+
+    def _asked_in_vain(self, step: int, position: int, source: int, kind: int) -> Skipped | None:
+        """Tell whether an edge is open though its source has no artifact."""
+        value = self.cells[source]
+        if not isinstance(value, Skipped) and kind in (EdgeKind.MEMBER, EdgeKind.MEMBER_DATA):
+            raise cast("BaseException", value)
+        root = value if isinstance(value, Skipped) else Skipped(self.wiring.names[source], "failure")
+        if kind == EdgeKind.MEMBER and root.cause == "condition":
+            self.defaulted.setdefault(step, set()).add(position)
+            return None
+        is_bare_order = kind == EdgeKind.ORDER and (step, position) not in self.wiring.conditions
+        return None if is_bare_order and root.cause == "failure" else root
 
     # Fan-out
 

@@ -3,9 +3,10 @@
 import inspect
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
+from types import CellType, SimpleNamespace
 from typing import cast
 
 from fusynk._core.model import UNSET
@@ -37,7 +38,7 @@ def read_parameters(function: Callable[..., object]) -> tuple[Parameter, ...]:
     Raises:
         ValueError: The function has no signature that Python can tell.
     """
-    fixed: Mapping[str, object] = function.keywords if isinstance(function, partial) else {}
+    fixed: Mapping[str, object] = getattr(function, "keywords", {}) if type(function) is partial else {}
     return tuple(
         Parameter(
             name,
@@ -73,7 +74,7 @@ def return_annotation(function: object) -> object:
 
 def _innermost(function: object) -> object:
     while isinstance(function, partial):
-        function = cast("object", function.func)
+        function = cast("partial[object]", function).func
     return getattr(function, "__func__", function)
 
 
@@ -84,25 +85,21 @@ def _globals_of(function: object) -> dict[str, object]:
 def _closure_of(function: object) -> dict[str, object]:
     plain = _innermost(function)
     code = getattr(plain, "__code__", None)
-    cells: tuple[object, ...] = getattr(plain, "__closure__", None) or ()
+    cells: tuple[CellType, ...] = getattr(plain, "__closure__", None) or ()
     if code is None:
         return {}
-    names = cast("tuple[str, ...]", code.co_freevars)
-    return {name: cell.cell_contents for name, cell in zip(names, cells, strict=True) if _is_filled(cell)}  # type: ignore[attr-defined] # a cell object
-
-
-def _is_filled(cell: object) -> bool:
-    try:
-        cell.cell_contents  # type: ignore[attr-defined] # noqa: B018 - asking is the test
-    except ValueError:
-        return False
-    return True
+    found: dict[str, object] = {}
+    for name, cell in zip(cast("tuple[str, ...]", code.co_freevars), cells, strict=True):
+        # A variable that is not assigned yet has an empty cell.
+        with suppress(ValueError):
+            found[name] = cell.cell_contents
+    return found
 
 
 def is_coroutine_function(function: object) -> bool:
     """Tell whether calling this gives a coroutine: a function, a method, a partial or a callable object."""
     while isinstance(function, partial):
-        function = cast("object", function.func)
+        function = cast("partial[object]", function).func
     if inspect.iscoroutinefunction(function):
         return True
-    return not inspect.isroutine(function) and inspect.iscoroutinefunction(getattr(type(function), "__call__", None))
+    return not inspect.isroutine(function) and inspect.iscoroutinefunction(getattr(type(function), "__call__", None))  # noqa: B004 - the method itself is needed

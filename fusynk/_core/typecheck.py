@@ -3,13 +3,14 @@
 import inspect
 import typing
 from abc import ABCMeta
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import cast
 
 from fusynk._core.model import UNSET
 
-_TOWER = {int: (float, complex), float: (complex,), bool: (int, float, complex)}
-_ITEM_TYPES = (list, set, frozenset, Iterable, Iterator, Sequence, Set)
+_TOWER: Mapping[type, tuple[type, ...]] = {int: (float, complex), float: (complex,), bool: (int, float, complex)}
+_ITEM_TYPES = (list, set, frozenset, Iterable, Iterator, Sequence, AbstractSet)
 
 
 def is_incompatible(produced: object, wanted: object) -> bool:

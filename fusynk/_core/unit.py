@@ -4,9 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, overload
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
 
 from fusynk._core.markers import Artifact, Each, Marker, Use
 from fusynk._core.model import Location
@@ -30,7 +28,7 @@ else:
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 A = TypeVar("A")
 S = TypeVar("S")
 
@@ -150,7 +148,7 @@ def _required_follows(signature: inspect.Signature, name: str) -> bool:
     return any(isinstance(signature.parameters[later].default, (Use, Each)) for later in rest)
 
 
-class BoundLayer(BoundFunctionWrapper, Artifact[A], Generic[P, R, A]):
+class BoundLayer(BoundFunctionWrapper, Artifact[A], Generic[P, R_co, A]):
     """A unit seen through an instance: `service.checkout`."""
 
     if TYPE_CHECKING:
@@ -162,20 +160,32 @@ class BoundLayer(BoundFunctionWrapper, Artifact[A], Generic[P, R, A]):
         """The signature of an ordinary call."""
         return _public_signature(self.__wrapped__)
 
+    @property
+    def layer(self) -> "Layer[..., object, object]":
+        """The unit itself."""
+        return self._self_parent
+
+    @property
+    def instance(self) -> object:
+        """What it is bound to: an instance, the class for a class method, `None` for a static method."""
+        if issubclass(type(self._self_parent.__wrapped__), staticmethod):
+            return None
+        return getattr(self.__wrapped__, "__self__", self._self_instance)
+
     def __eq__(self, other: object) -> bool:
         """Two views are one if unit and instance are."""
         if not isinstance(other, BoundLayer):
             return False
         seen = cast("BoundLayer[..., object, object]", other)
-        return self._self_parent is seen._self_parent and self._self_instance is seen._self_instance
+        return self.layer is seen.layer and self.instance is seen.instance
 
     def __hash__(self) -> int:
         """Hash by identity of unit and instance."""
-        return hash((id(self._self_parent), id(self._self_instance)))
+        return hash((id(self.layer), id(self.instance)))
 
     def __repr__(self) -> str:
         """Name the unit and what it is bound to."""
-        return f"<{self._self_parent!r} of {type(self._self_instance).__name__}>"
+        return f"<{self.layer!r} of {type(self.instance).__name__}>"
 
     def returns(self, artifact: A) -> "Override":
         """Like `Layer.returns`, for this instance."""
@@ -190,10 +200,10 @@ class BoundLayer(BoundFunctionWrapper, Artifact[A], Generic[P, R, A]):
         return Override(self, "calls", _checked_function(function))
 
 
-class Layer(FunctionWrapper, Artifact[A], Generic[P, R, A]):
+class Layer(FunctionWrapper, Artifact[A], Generic[P, R_co, A]):
     """A decorated function: called, tested, typed and pickled as before, and a unit of the graph.
 
-    `P` are its parameters, `R` what an ordinary call returns, `A` the artifact that dependents receive.
+    `P` are its parameters, `R_co` what an ordinary call returns, `A` the artifact that dependents receive.
     """
 
     __bound_function_wrapper__ = BoundLayer
@@ -208,7 +218,7 @@ class Layer(FunctionWrapper, Artifact[A], Generic[P, R, A]):
 
     if TYPE_CHECKING:
 
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
             """Call the function itself; artifacts are passed by the caller."""
             ...
 
@@ -216,18 +226,28 @@ class Layer(FunctionWrapper, Artifact[A], Generic[P, R, A]):
         def __get__(self, instance: None, owner: type[object], /) -> Self: ...
         @overload
         def __get__(
-            self: "Layer[Concatenate[S, Q], R, A]", instance: S, owner: type[object] | None = None, /
-        ) -> "Layer[Q, R, A]": ...
+            self: "Layer[Concatenate[S, Q], R_co, A]", instance: S, owner: type[object] | None = None, /
+        ) -> "Layer[Q, R_co, A]": ...
         def __get__(self, instance: object, owner: type[object] | None = None, /) -> object:
             """Bind like a method."""
             ...
     else:
 
-        def __get__(self, instance, owner=None):
+        def __get__(self, instance: object, owner: type[object] | None = None) -> object:
             """Bind like a method; seen through its class, a plain function stays the unit itself."""
             if instance is None and not isinstance(self.__wrapped__, classmethod):
                 return self
             return super().__get__(instance, owner)
+
+    @property
+    def unit(self) -> Unit:
+        """What was declared."""
+        return self._self_unit
+
+    @property
+    def attribute(self) -> str | None:
+        """Under which name a class holds this unit, if one does."""
+        return self._self_attribute
 
     def __set_name__(self, owner: type[object], name: str) -> None:
         """Remember under which attribute a class holds this unit."""
@@ -298,11 +318,11 @@ class Layer(FunctionWrapper, Artifact[A], Generic[P, R, A]):
         return Override(self, "calls", _checked_function(function))
 
 
-class Worker(Layer[P, R, A]):
+class Worker(Layer[P, R_co, A]):
     """A unit declared by `@worker`: run by a process, on demand, or on a schedule."""
 
 
-class Process(Layer[P, R, A]):
+class Process(Layer[P, R_co, A]):
     """A named group of units with a run mode."""
 
 

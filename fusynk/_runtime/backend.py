@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from math import inf
+from typing import cast
 
 import anyio
 
@@ -47,5 +48,5 @@ def is_cancellation(error: BaseException) -> bool:
     """Tell whether an exception is the loop's cancellation, or a group of nothing else."""
     kind = anyio.get_cancelled_exc_class()
     if isinstance(error, BaseExceptionGroup):
-        return error.split(kind)[1] is None
+        return cast("BaseExceptionGroup[BaseException]", error).split(kind)[1] is None
     return isinstance(error, kind)

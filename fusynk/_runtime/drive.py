@@ -3,12 +3,13 @@
 from collections.abc import Coroutine, Generator
 from contextvars import Context
 from types import FrameType
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Drive:
+class Drive(Generic[T_co]):
     """Awaits the rest of a coroutine that was started by hand.
 
     Forwards what the loop sends and throws, each time inside the coroutine's own context.
@@ -21,12 +22,12 @@ class Drive:
 
     __slots__ = ("_body", "_context", "_waiting_for")
 
-    def __init__(self, body: Coroutine[Any, Any, T], context: Context, waiting_for: object) -> None:
+    def __init__(self, body: Coroutine[Any, Any, T_co], context: Context, waiting_for: object) -> None:
         self._body = body
         self._context = context
         self._waiting_for = waiting_for
 
-    def __await__(self) -> Generator[Any, Any, T]:
+    def __await__(self) -> Generator[Any, Any, T_co]:
         """Hand every suspension up to the loop until the body ends."""
         body, run = self._body, self._context.run
         yielded = self._waiting_for
@@ -40,12 +41,12 @@ class Drive:
                 try:
                     yielded = run(body.throw, error)
                 except StopIteration as stop:
-                    return cast("T", stop.value)
+                    return cast("T_co", stop.value)
             else:
                 try:
                     yielded = run(body.send, sent)
                 except StopIteration as stop:
-                    return cast("T", stop.value)
+                    return cast("T_co", stop.value)
 
 
 async def run_in_context(context: Context, body: Coroutine[Any, Any, T]) -> T:

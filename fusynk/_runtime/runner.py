@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextvars import Context, copy_context
 from functools import partial
 from random import Random
-from typing import cast
+from typing import Any, cast
 
 import anyio
 from anyio import CancelScope, create_task_group
@@ -25,10 +25,10 @@ from fusynk._runtime.calls import call_inline, call_with_executor
 from fusynk._runtime.slot import Slot
 from fusynk._runtime.timers import Due, Timers
 from fusynk.errors import NestingTooDeep, ThreadsExhausted
-from fusynk.executors.threads import ThreadExecutor
 from fusynk.protocols import Executor
 
 MOST_NESTED = 100
+_TURNS_TO_BEGIN = 2
 
 
 class Runner:
@@ -38,6 +38,7 @@ class Runner:
         program: What to run.
         inputs: The values of its inputs.
         run_id: The id of this run.
+        executor: Where its synchronous functions run.
 
     Attributes:
         stopping: Whether nothing more may start.
@@ -49,7 +50,7 @@ class Runner:
         spawning: How many have been spawned but have not begun.
     """
 
-    def __init__(self, program: Program, inputs: Sequence[object], run_id: str) -> None:
+    def __init__(self, program: Program, inputs: Sequence[object], run_id: str, executor: Executor) -> None:
         settings = program.settings
         self.program = program
         self.run_id = run_id
@@ -59,8 +60,9 @@ class Runner:
         self.context = copy_context()
         self.context.run(RUN.set, self)
         self.context.run(STEP.set, None)
-        self.executor = cast("Executor", settings.executor or ThreadExecutor())
-        self.draw = Random(settings.seed if settings.seed is not None else secrets.randbits(64)).random
+        self.executor = executor
+        seed = settings.seed if settings.seed is not None else secrets.randbits(64)
+        self.draw = Random(seed).random  # noqa: S311 - for jitter, not for secrets
         self.clock = loop_clock()
         self.watch = CancellationWatch()
         self.timers = Timers()
@@ -169,22 +171,23 @@ class Runner:
         """
         cancelled = anyio.get_cancelled_exc_class()
         late: BaseException | None = None
-        turns = 0
+        turn = 0
         with CancelScope(shield=True):
             while self.live or self.spawning:
+                turn += 1
                 try:
-                    if turns < 2:  # noqa: PLR2004 - a spawned task has begun by then, or never will
-                        turns += 1
-                        await cancel_shielded_checkpoint()
-                    else:
-                        self.spawning = 0
-                        await self._wait_a_grace()
+                    await self._wait_a_turn(turn)
                 except cancelled as error:
                     late = late or error
         if late is not None and self.by != "caller":
             raise late
 
-    async def _wait_a_grace(self) -> None:
+    async def _wait_a_turn(self, turn: int) -> None:
+        """Wait until a slot ends or a grace is over. In the first turns spawned tasks begin, or never will."""
+        if turn <= _TURNS_TO_BEGIN:
+            await cancel_shielded_checkpoint()
+            return
+        self.spawning = 0
         bell = self._bell = anyio.Event()
         self._poked = False
         if not self.live:
@@ -239,7 +242,7 @@ class Runner:
 
     # What slots call
 
-    def prepare(self, index: int) -> object:
+    def prepare(self, index: int) -> Any:  # noqa: ANN401 - a coroutine, as far as anybody can tell
         """Return the coroutine of a step that is not plain, or `None` if it must wait for a thread."""
         scheduler, program = self.scheduler, self.program
         step = scheduler.step_of(index)
@@ -249,6 +252,7 @@ class Runner:
         body = program.bodies[step]
         if body == Body.THREAD and not self._take_thread(index):
             return None
+        self.records.begun.append(index)
         getter = program.getters[step]
         simple = getter is not None and index == step
         values = getter(scheduler.cells) if simple and getter is not None else scheduler.arguments(index)
@@ -267,6 +271,7 @@ class Runner:
             self._threads_used += 1
             return True
         if not self._threads_used:
+            self.records.begun.append(index)
             message = (
                 f"{self.scheduler.name_of(index)!r} found all {self.program.settings.threads} threads of the run held "
                 "by bodies that were given up after their timeout; give the plan more threads=..."
@@ -296,9 +301,9 @@ class Runner:
         self.records.ended[index] = self.clock()
         del self.suspended[index]
 
-    def retry(self, index: int, attempt: int, delay: float) -> None:
+    def retry(self, index: int, delay: float) -> None:
         """Let a step wait for its next attempt, without a slot."""
-        self.records.numbers[index] = attempt
+        self.records.note_retry(index)
         self.scheduler.retry(index)
         if delay:
             self.add_timer(delay, Due.RETRY, index)
@@ -339,7 +344,8 @@ class Runner:
 
     def abort(self, index: int, error: BaseException) -> None:
         """End the run with a step that failed."""
-        self.scheduler.settle(index, Status.FAILED, error)
+        for failed in {index, self.scheduler.step_of(index)}:
+            self.scheduler.settle(failed, Status.FAILED, error)
         self.cause = index, error
         self.stop("abort")
 

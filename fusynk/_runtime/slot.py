@@ -61,28 +61,32 @@ class Slot:
             run.live -= 1
             run.poke()
 
-    async def _work(self) -> None:
-        """Start ready steps until there are none, or a body has suspended. The hot loop: mind each line."""
+    async def _work(self) -> None:  # noqa: C901 - the hot loop: a call costs what a step may cost
+        """Start ready steps until there are none, or a body has suspended."""
         run = self._run
         scheduler, records, clock = run.scheduler, run.records, run.clock
         ready, cells, base, succeed = scheduler.ready, scheduler.cells, scheduler.base, scheduler.succeed
         functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
-        started, ended, copy_context, enter = records.started, records.ended, run.context.copy, STEP.set
+        started, ended, begin = records.started, records.ended, records.begun.append
+        copy_context, enter = run.context.copy, STEP.set
         now, turn_ends = 0.0, clock() + _LONGEST_TURN
         if scheduler.notices:
             await self._see_to_notices()
-        while ready and not run.stopping:
+        while ready and not run.stopping:  # noqa: PLR1702 - as above
             index = ready.pop()
             try:
                 if index < base and plain[index]:
+                    begin(index)
                     getter = getters[index]
                     body = functions[index](*getter(cells)) if getter is not None else functions[index]()
-                elif (body := run.prepare(index)) is None:
-                    continue
+                else:
+                    body = run.prepare(index)
+                    if body is None:
+                        continue
                 context = copy_context()
                 context.run(enter, index)
                 started[index] = clock()
-                waiting_for = context.run(body.send, None)  # type: ignore[attr-defined]
+                waiting_for = context.run(body.send, None)
             except StopIteration as stop:
                 now = ended[index] = clock()
                 artifact = stop.value
@@ -94,7 +98,7 @@ class Slot:
                 now = ended[index] = clock()
                 await self._conclude(index, error)
             else:
-                await self._finish(index, cast("Coroutine[Any, Any, object]", body), context, waiting_for)
+                await self._finish(index, body, context, waiting_for)
                 return
             if scheduler.notices:
                 await self._see_to_notices()
@@ -110,7 +114,7 @@ class Slot:
         self.body = body
         run.note_suspension(index, self)
         try:
-            artifact = await Drive(body, context, waiting_for)
+            artifact: object = await Drive(body, context, waiting_for)
         except BaseException as error:
             run.note_end(index)
             if is_cancellation(error) and not self.timed_out and run.is_cancelled():
@@ -177,7 +181,7 @@ class Slot:
             return
         match verdict:
             case Retry(delay):
-                run.retry(index, attempt + 1, delay)
+                run.retry(index, delay)
             case Recovered(artifact):
                 run.records.recovered.add(index)
                 run.scheduler.succeed(index, artifact)

@@ -43,9 +43,7 @@ class ThreadExecutor:
 class _Call:
     """One call, and what it gave. Errors do not travel through futures, which refuse `StopIteration`."""
 
-    def __init__(
-        self, executor: ThreadExecutor, function: Callable[..., object], arguments: Sequence[object]
-    ) -> None:
+    def __init__(self, executor: ThreadExecutor, function: Callable[..., object], arguments: Sequence[object]) -> None:
         self._executor = executor
         self._function = function
         self._arguments = arguments
@@ -78,8 +76,6 @@ class InlineExecutor:
 
     abandoned = 0
 
-    async def call(self, function: Callable[..., object], arguments: Sequence[object], *, abandon: bool) -> object:  # noqa: ARG002, RUF029 - the protocol's shape
+    async def call(self, function: Callable[..., object], arguments: Sequence[object], *, abandon: bool) -> object:  # noqa: ARG002 - the protocol's shape
         """Call a function at once. See `Executor.call`."""
         return function(*arguments)
-
-

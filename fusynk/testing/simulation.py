@@ -41,11 +41,7 @@ class Trace(Generic[A]):
 
 
 def simulate(
-    plan: Plan[Any, A],
-    inputs: object = None,
-    *,
-    tape: Sequence[int] = (),
-    backend: Backend = "asyncio",
+    plan: Plan[Any, A], inputs: object = None, *, tape: Sequence[int] = (), backend: Backend = "asyncio"
 ) -> Trace[A]:
     """Run a plan in virtual time: deterministic, hours in milliseconds.
 
@@ -61,7 +57,7 @@ def simulate(
         InvalidInputs: An input is missing or unknown.
         BaseException: What is no ordinary exception leaves here as it leaves `plan.run()`.
     """
-    settings = plan._program.settings
+    settings = plan.settings
     fixed = plan.options(
         executor=settings.executor or InlineExecutor(),
         run_id=settings.run_id or "simulation",

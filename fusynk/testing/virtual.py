@@ -3,13 +3,17 @@
 import asyncio
 import selectors
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Literal, TypeVar, TypeVarTuple
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, cast
 
 import anyio
 
 from fusynk.errors import FusynkError, LoopRunning
+
+if TYPE_CHECKING:
+    from collections import deque
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -22,7 +26,7 @@ class NothingLeftToRun(FusynkError, RuntimeError):
     """A program in virtual time waits for something that will never happen."""
 
 
-class _VirtualSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type] # a class chosen at run time
+class _VirtualSelector(selectors.DefaultSelector):
     """Lets time jump to the next timer instead of waiting for it.
 
     While other threads are alive it looks for their news for a moment first: their work takes real time.
@@ -53,7 +57,8 @@ class _VirtualSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-t
 
     def _shuffle(self) -> None:
         """Reorder the callbacks that are ready, as the tape says; once it ends, they keep their order."""
-        ready = self.loop._ready  # type: ignore[union-attr] # noqa: SLF001 - asyncio has no other place to see them
+        # asyncio shows its ready callbacks nowhere else.
+        ready = cast("deque[asyncio.Handle]", getattr(self.loop, "_ready", None))
         waiting = list(ready)
         ready.clear()
         while len(waiting) > 1:
@@ -82,18 +87,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 @contextmanager
-def _seeded_trio(tape: Sequence[int]) -> Iterator[None]:
+def _seeded_trio(tape: Sequence[int]) -> Generator[None]:
     """Make trio's order of tasks a function of the tape; its own hook for that is a module's variable."""
-    from trio._core import _run  # noqa: PLC0415 - trio is optional
-
-    former, state = _run._ALLOW_DETERMINISTIC_SCHEDULING, _run._r.getstate()  # noqa: SLF001 - as above
-    _run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc] # noqa: SLF001 - as above
-    _run._r.seed(repr(list(tape)))  # noqa: SLF001 - as above
+    run: Any = import_module("trio._core._run")
+    former, state = run._ALLOW_DETERMINISTIC_SCHEDULING, run._r.getstate()  # noqa: SLF001 - trio's own hook for tests
+    run._ALLOW_DETERMINISTIC_SCHEDULING = True  # noqa: SLF001 - trio's own hook for tests
+    run._r.seed(repr(list(tape)))  # noqa: SLF001 - trio's own hook for tests
     try:
         yield
     finally:
-        _run._ALLOW_DETERMINISTIC_SCHEDULING = former  # type: ignore[misc] # noqa: SLF001 - as above
-        _run._r.setstate(state)  # noqa: SLF001 - as above
+        run._ALLOW_DETERMINISTIC_SCHEDULING = former  # noqa: SLF001 - trio's own hook for tests
+        run._r.setstate(state)  # noqa: SLF001 - trio's own hook for tests
 
 
 def run_virtual(
@@ -124,9 +128,6 @@ def run_virtual(
         raise LoopRunning(message)
     if backend == "asyncio":
         return anyio.run(function, *arguments, backend_options={"loop_factory": lambda: VirtualLoop(tape)})
-    from trio.testing import MockClock  # noqa: PLC0415 - trio is optional
-
+    clock = import_module("trio.testing").MockClock(autojump_threshold=0)
     with _seeded_trio(tape):
-        return anyio.run(
-            function, *arguments, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)}
-        )
+        return anyio.run(function, *arguments, backend="trio", backend_options={"clock": clock})

@@ -13,8 +13,9 @@ View = dict[str, Any]
 
 
 def failures_of(endings: Mapping[str, tuple[Any, ...]]) -> dict[str, Label]:
-    """Failed steps and failed items by name."""
-    failures = {name: ending[1] for name, ending in endings.items() if ending[0] == "failed"}
+    """Failed steps and failed items by name. The failure of an item that ended its step stands under the item."""
+    failed = [(name, ending[1]) for name, ending in endings.items() if ending[0] == "failed"]
+    failures = {label[1] if label[1].startswith(f"{name}[") else name: label for name, label in failed}
     for name, ending in endings.items():
         if ending[0] == "succeeded" and isinstance(ending[1], Pack):
             failures |= {f"{name}[{index}]": label for index, label in ending[1].failed}
@@ -94,7 +95,7 @@ def broken_laws(case: Case, log: Log, run: Run[Any], error: BaseException | None
     endings = {name: log.ending(outcome) for name, outcome in run.outcomes.items()}
     return [
         *_broken_by_bodies(case, log),
-        *_broken_by_endings(case, model, endings, None if error is None else log.label(error)),
+        *_broken_by_endings(case, model, endings, log, error),
         *_broken_by_attempts(model, log, run, endings),
         *_broken_by_starts(case, log, error),
     ]
@@ -111,9 +112,10 @@ def _broken_by_bodies(case: Case, log: Log) -> list[str]:
 
 
 def _broken_by_endings(
-    case: Case, model: Model, endings: Mapping[str, tuple[Any, ...]], raised: Label | None
+    case: Case, model: Model, endings: Mapping[str, tuple[Any, ...]], log: Log, error: BaseException | None
 ) -> list[str]:
-    """Every step ends as it would without the abort, unless the abort cancelled it."""
+    """Every step ends as it would without the abort, unless the abort cancelled it or it failed while that went on."""
+    raised = None if error is None else log.label(error)
     due = {f"s{index}": ending for index, ending in model.endings.items()}
     aborting = {f"s{index}" for index, step in enumerate(case.steps) if step.on_error == "abort"}
     failing = failures_of({name: ending for name, ending in due.items() if name in aborting})
@@ -123,7 +125,9 @@ def _broken_by_endings(
     for name, ending in endings.items():
         of_item = ending[0] == "failed" and isinstance(due[name][1], Pack) and ending[1] in failing.values()
         cancelled = raised is not None and ending == ("cancelled", "abort")
-        if not (ending == due[name] or of_item or cancelled):
+        own = ending[0] == "failed" and ending[1][1].partition("[")[0] == name
+        too_late = error is not None and own and log.is_later(ending[1], error)
+        if not (ending == due[name] or of_item or cancelled or too_late):
             broken.append(f"{name} ended {ending}, not {due[name]}")
     return broken
 
@@ -133,7 +137,7 @@ def _broken_by_attempts(model: Model, log: Log, run: Run[Any], endings: Mapping[
     due = {(a.step, a.number): (a.args, a.error) for a in model.attempts}
     got = {(e.step, e.number): tuple(map(log.plain, e.args)) for e in log.entries}
     records = {(r.step, r.number): log.verdict(r) for r in run.attempts()}
-    broken = [] if records.keys() == got.keys() else [f"bodies {got.keys()} but records {records.keys()}"]
+    broken = [f"either a body or a record is missing for {call}" for call in sorted(records.keys() ^ got.keys())]
     for call, args in got.items():
         if call not in due or args != due[call][0]:
             broken.append(f"{call} received {args}, not {due.get(call)}")

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import anyio
 from hypothesis import strategies as st
@@ -32,6 +32,7 @@ from tests.model.reference import Case, Edge, Label, Pack, Step, artifact_of, fa
 Backend = Literal["asyncio", "trio"]
 Pick = Callable[[Sequence[Any]], Any]
 Suspend = Callable[[float], Awaitable[None]]
+OUTCOMES = (Succeeded, Failed, Skipped, Cancelled)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def draw_edges(pick: Pick, shape: Shape, steps: Sequence[Step]) -> tuple[Edge, .
         spread = shape.fan_out and steps[source].items is not None and all(edge.kind != "each" for edge in edges)
         if kind == "each":
             kind = "each" if spread else "use"
-        test = pick(("", "", "", "even", "even", "odd", "odd", "raise")) if kind in {"use", "order"} else ""
+        test: Any = pick(("", "", "", "even", "even", "odd", "odd", "raise")) if kind in {"use", "order"} else ""
         default = pick((None, None, -7)) if kind == "use" else None
         if kind != "order" or all((edge.source, edge.kind) != (source, "order") for edge in edges):
             edges.append(Edge(source, kind, test, default))
@@ -162,10 +163,18 @@ class Log:
 
     def verdict(self, record: AttemptRecord) -> Label | None:
         """The label of an attempt's error; ("cancelled",) where the body was stopped and no timeout stopped it."""
-        entry = next(e for e in self.entries if (e.step, e.number) == (record.step, record.number))
+        entry = next((e for e in self.entries if (e.step, e.number) == (record.step, record.number)), None)
+        if entry is None:
+            return ("no body", repr(record.error))
         if not entry.whole and not isinstance(record.error, LayerTimeout):
             return ("cancelled",)
         return None if record.error is None else self.label(record.error)
+
+    def is_later(self, label: Label, error: BaseException) -> bool:
+        """Whether the error with the label was raised after another. When a timeout came is not known: it may be."""
+        moments = [self.moments.get(identity) for identity, known in self.labels.items() if known == label]
+        first = self.moments.get(id(error))
+        return first is None or any(moment is None or moment > first for moment in moments)
 
     def label(self, error: BaseException) -> Label:
         return self.labels.get(id(error), ("unknown", repr(error)))
@@ -173,8 +182,8 @@ class Log:
     def ending(self, outcome: object) -> tuple[Any, ...]:
         """An outcome as the model writes it."""
         match outcome:
-            case Succeeded(artifact):
-                return ("succeeded", self.plain(artifact))
+            case Succeeded():
+                return ("succeeded", self.plain(cast("Succeeded[Any]", outcome).artifact))
             case Failed(error):
                 return ("failed", self.label(error))
             case Skipped(because=because, cause=cause):
@@ -187,10 +196,10 @@ class Log:
     def plain(self, value: Any) -> Any:
         """A value as the model writes it."""
         if isinstance(value, Batch):
-            batch: Batch[Any] = value
+            batch = cast("Batch[Any]", value)
             failed = tuple((index, self.label(error)) for index, error in batch.failed.items())
             return Pack(tuple(batch.succeeded.items()), failed)
-        return self.ending(value) if isinstance(value, Succeeded | Failed | Skipped | Cancelled) else value
+        return self.ending(cast("object", value)) if isinstance(value, OUTCOMES) else value
 
 
 def _function(count: int, call: Callable[[tuple[Any, ...]], Awaitable[Any]]) -> Any:
@@ -239,14 +248,14 @@ class Built:
         function = _function(len(parameters), partial(self._body, index))
         markers = [self._marker(index, position) for position in range(len(parameters))]
         first_is_plain = bool(parameters) and parameters[0] == Edge(parameters[0].source)
-        bound = int(index % 2 == 1 and first_is_plain and len(parameters) < 4)  # the builder's `bind` takes a unit
-        self._give_defaults(function, markers, bound)
-        options = self._options(index)
         spread = any(edge.kind == "each" for edge in parameters)
-        if spread or index % 3 == 0:
+        first_is_plain = bool(parameters) and parameters[0] == Edge(parameters[0].source)
+        bound = first_is_plain and index % 2 == 1 and len(parameters) < 4 and not spread  # `bind` takes a unit
+        self._give_defaults(function, markers, int(bound))
+        options = self._options(index)
+        if spread or (index % 3 == 0 and not bound):
             declare = self._graph.layer.each if spread else self._graph.layer
-            if not bound:
-                return declare(name=f"s{index}", **options)(function)
+            return declare(name=f"s{index}", **options)(function)
         bind = {"p0": self._layers[parameters[0].source]} if bound else {}
         return self._graph.add_layer(function, name=f"s{index}", bind=bind, **options)
 
@@ -273,7 +282,7 @@ class Built:
         step = self.case.steps[index]
         delay: Any = step.retry_delay
         if index % 4 == 1:
-            delay = lambda _attempt: step.retry_delay  # noqa: E731 (a delay may be a function of the attempt)
+            delay = partial(self._delay, index)
         policy: Any = partial(self._recover, index) if step.on_error == "recover" else step.on_error
         return {
             "depends_on": [
@@ -295,6 +304,9 @@ class Built:
         if test == "raise":
             raise self.log.new_error("refused", f"s{index}", str(position))
         return not refuses(test, artifact)
+
+    def _delay(self, index: int, _attempt: int) -> float:
+        return self.case.steps[index].retry_delay
 
     def _recover(self, index: int, error: BaseException) -> int:
         self.log.recoveries.append((f"s{index}", error))

@@ -3,8 +3,8 @@
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, cast
 
 Label = tuple[
     str, ...
@@ -13,8 +13,16 @@ Ending = tuple[Any, ...]  # ("succeeded", artifact), ("failed", label), ("skippe
 Call = tuple[int, int]  # a step and the index of its item; -1 where the step does not fan out
 
 
-@dataclass(frozen=True)
-class Edge:
+class Brief:
+    """Shows only the fields that differ from their defaults, so that a failing case can be read."""
+
+    def __repr__(self) -> str:
+        shown = {f.name: getattr(self, f.name) for f in fields(cast(Any, self)) if getattr(self, f.name) != f.default}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+@dataclass(frozen=True, repr=False)
+class Edge(Brief):
     """An edge to an earlier step. `test` is its condition; `default` is what a closed data edge passes instead."""
 
     source: int
@@ -23,8 +31,8 @@ class Edge:
     default: int | None = None
 
 
-@dataclass(frozen=True)
-class Step:
+@dataclass(frozen=True, repr=False)
+class Step(Brief):
     """A step, parameters first among its edges. Its first `failures` attempts fail; with `items` it returns a list."""
 
     edges: tuple[Edge, ...] = ()
@@ -130,9 +138,10 @@ def judge(step: Step, index: int, endings: dict[int, Ending]) -> Ending:
     return ("open", tuple(args))
 
 
-def key_of(case: Case, step: int, event: int, place: int) -> tuple[int, int, int]:
-    """What sorts the ready queue: priority, then the discipline; steps made ready by one event go by their place."""
-    return (-case.steps[step].priority, event if case.discipline == "fifo" else -event, place)
+def key_of(case: Case, call: Call, event: int, place: int) -> tuple[int, ...]:
+    """What sorts the ready queue: priority, then a queue or a stack; one event adds calls by place, then item."""
+    arrival = (event, place, call[1])
+    return (-case.steps[call[0]].priority, *(arrival if case.discipline == "fifo" else (-number for number in arrival)))
 
 
 def dependents_of(steps: Sequence[Step]) -> list[list[int]]:
@@ -140,11 +149,11 @@ def dependents_of(steps: Sequence[Step]) -> list[list[int]]:
     return [[index for index in range(len(steps)) if source in sources[index]] for source in range(len(steps))]
 
 
-def plan_order(case: Case) -> list[int]:
+def plan_order(case: Case, places: Sequence[int]) -> list[int]:
     """The order in which a run without faults starts the steps one at a time."""
     missing = [len({edge.source for edge in step.edges}) for step in case.steps]
     dependents = dependents_of(case.steps)
-    ready = [(key_of(case, index, 0, index), index) for index, count in enumerate(missing) if count == 0]
+    ready = [(key_of(case, (index, -1), 0, places[index]), index) for index, count in enumerate(missing) if count == 0]
     heapq.heapify(ready)
     order: list[int] = []
     while ready:
@@ -152,7 +161,7 @@ def plan_order(case: Case) -> list[int]:
         for index in dependents[order[-1]]:
             missing[index] -= 1
             if missing[index] == 0:
-                heapq.heappush(ready, (key_of(case, index, len(order), index), index))
+                heapq.heappush(ready, (key_of(case, (index, -1), len(order), places[index]), index))
     return order
 
 
@@ -161,7 +170,9 @@ class Model:
 
     def __init__(self, case: Case) -> None:
         self.case, self.steps = case, case.steps
-        self.order = plan_order(case)
+        queued = plan_order(replace(case, discipline="fifo"), range(len(case.steps)))
+        self.places = [queued.index(index) for index in range(len(case.steps))]  # settle what becomes ready at once
+        self.order = plan_order(case, self.places)
         self.rank = {index: place for place, index in enumerate(self.order)}
         self.dependents = dependents_of(case.steps)
         self.endings: dict[int, Ending] = {}
@@ -172,7 +183,7 @@ class Model:
         self.now = 0.0
         self._event = 0
         self._due = [self.rank[index] for index, step in enumerate(self.steps) if not step.edges]
-        self._ready: list[tuple[tuple[int, int, int], int, Call]] = []
+        self._ready: list[tuple[tuple[int, ...], Call]] = []
         self._timers: list[tuple[float, Call]] = []
         self._live: dict[Call, Attempt] = {}
         self._calls: Counter[Call] = Counter()
@@ -205,15 +216,20 @@ class Model:
     def _judge_due(self) -> None:
         """Judge, in plan order, every step whose predecessors have all ended; then queue the ones that are open."""
         opened: list[Call] = []
+        closed = 0
         while self._due and self.raised is None:
             index = self.order[heapq.heappop(self._due)]
             verdict = judge(self.steps[index], index, self.endings)
+            closed += verdict[0] != "open"
             if verdict[0] == "open":
                 opened += self._expand(index, verdict[1])
             elif verdict[0] == "failed":
                 self._fail((index, -1), verdict[1])
             else:
                 self._close(index, verdict)
+        self.tied |= self.raised is not None and (
+            closed > 1 or bool(self._due)
+        )  # those that close with an abort may come before it or not
         self._enqueue(opened)
 
     def _expand(self, index: int, args: tuple[Any, ...]) -> list[Call]:
@@ -232,11 +248,11 @@ class Model:
 
     def _enqueue(self, calls: Iterable[Call]) -> None:
         for call in calls:
-            heapq.heappush(self._ready, (key_of(self.case, call[0], self._event, self.rank[call[0]]), call[1], call))
+            heapq.heappush(self._ready, (key_of(self.case, call, self._event, self.places[call[0]]), call))
 
     def _fill_slots(self) -> None:
         while self._ready and len(self._live) < self.case.concurrency and self.raised is None:
-            call = heapq.heappop(self._ready)[2]
+            call = heapq.heappop(self._ready)[1]
             step = self.steps[call[0]]
             self._calls[call] += 1
             number = self._calls[call]

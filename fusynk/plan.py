@@ -201,7 +201,15 @@ class Plan(Generic[I_contra, A_co]):
 
     def _finish(self, runner: Runner) -> Run[A_co]:
         """Make the run, and raise what ended it."""
-        run: Run[A_co] = Run(runner.run_id, runner.records, self._shape, runner.by, runner.stuck)
+        cause = runner.scheduler.name_of(runner.cause[0]) if runner.cause is not None else None
+        run: Run[A_co] = Run(
+            run_id=runner.run_id,
+            records=runner.records,
+            shape=self._shape,
+            by=runner.by,
+            cause=cause,
+            stuck=runner.stuck,
+        )
         if runner.cause is not None:
             index, error = runner.cause
             allowed = self._program.policies[runner.scheduler.step_of(index)].retries + 1

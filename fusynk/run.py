@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, cast, overload
 
 from typing_extensions import TypeVar
 
+from fusynk._core.graph import levels_of
 from fusynk._core.markers import Artifact
 from fusynk._core.model import AttemptRecord, Cancelled, CancelledBy, Failed, Outcome, Skipped, Status, Succeeded
 from fusynk._core.nodes import normalise
@@ -44,7 +45,14 @@ class Run(Generic[A_co]):
     """
 
     def __init__(
-        self, run_id: str, records: Records, shape: Shape, by: CancelledBy | None, stuck: Sequence[str]
+        self,
+        *,
+        run_id: str,
+        records: Records,
+        shape: Shape,
+        by: CancelledBy | None,
+        cause: str | None,
+        stuck: Sequence[str],
     ) -> None:
         self._id = run_id
         self._records = records
@@ -53,6 +61,7 @@ class Run(Generic[A_co]):
         self._shape = shape
         self._by = by
         self._stuck = tuple(stuck)
+        self._cause = cause
 
     @property
     def id(self) -> str:
@@ -70,6 +79,11 @@ class Run(Generic[A_co]):
     def ok(self) -> bool:
         """Whether nothing failed."""
         return self.status == "succeeded"
+
+    @property
+    def cause(self) -> str | None:
+        """The name of the step or item whose failure ended the run, or `None` if none did."""
+        return self._cause
 
     @property
     def stuck(self) -> tuple[str, ...]:
@@ -252,10 +266,11 @@ def failure_notes(records: Records, index: int, attempts_allowed: int, run: Run[
 
 
 def _path_to(wiring: Wiring, step: int) -> Sequence[int]:
-    """Return one way from a source to a step."""
+    """Return the longest way from a source to a step."""
+    levels = levels_of(wiring.predecessors)
     path = [step]
     while wiring.predecessors[path[-1]]:
-        path.append(wiring.predecessors[path[-1]][0])
+        path.append(max(wiring.predecessors[path[-1]], key=levels.__getitem__))
     return [node for node in reversed(path) if node not in wiring.delays]
 
 

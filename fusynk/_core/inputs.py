@@ -110,17 +110,22 @@ def check_input_class(declared: object, inputs: Sequence[PlanInput], faults: lis
             faults.append(
                 IncompatibleEdge(
                     f"{declared.__name__}.{needed.name} is {type_name(fields[needed.name])}, "
-                    f"but {', '.join(needed.needed_by[:3])} takes {type_name(needed.type)}."
+                    f"but {needed.needed_by[0]!r} takes {type_name(needed.type)}; change one of the annotations."
                 )
             )
 
 
 def _missing_field(owner: str, needed: PlanInput, fields: Sequence[str]) -> MissingInput:
     return MissingInput(
-        f"{owner} has no field {needed.name!r} ({type_name(needed.type)}), which {', '.join(needed.needed_by[:3])} "
-        f"needs; add it.{did_you_mean(needed.name, fields)}",
+        f"{owner} has no field {needed.name!r} ({type_name(needed.type)}), needed by {_users(needed)}; "
+        f"add it.{did_you_mean(needed.name, fields)}",
         unit=needed.needed_by[0],
     )
+
+
+def _users(needed: PlanInput) -> str:
+    """Name the units that need an input; the first few speak for many."""
+    return ", ".join(map(repr, needed.needed_by[:3]))
 
 
 def unused_fields(declared: type, inputs: Sequence[PlanInput]) -> list[str]:
@@ -148,7 +153,7 @@ def read_inputs(
     unknown = [name for name in given if name not in known] if instance is UNSET else []
     missing = [needed for needed in inputs if needed.default is UNSET and needed.name not in given]
     if unknown or missing:
-        raise InvalidInputs(_told(unknown, missing, known))
+        raise InvalidInputs(_told(unknown, missing, inputs, declared))
     return [given.get(needed.name, needed.default) for needed in inputs]
 
 
@@ -175,11 +180,15 @@ def _fields_of(
     }
 
 
-def _told(unknown: Sequence[str], missing: Sequence[PlanInput], known: Sequence[str]) -> str:
-    parts = [f"unknown input {name!r}.{did_you_mean(name, known)}" for name in unknown]
+def _told(
+    unknown: Sequence[str], missing: Sequence[PlanInput], inputs: Sequence[PlanInput], declared: type | None
+) -> str:
+    known = [needed.name for needed in inputs]
+    parts = [f"it takes no input {name!r}.{did_you_mean(name, known)}" for name in unknown]
     parts += [
-        f"missing input {needed.name!r} ({type_name(needed.type)}), which {', '.join(needed.needed_by[:3])} needs."
+        f"input {needed.name!r} ({type_name(needed.type)}) is missing, needed by {_users(needed)}."
         for needed in missing
     ]
-    takes = f" The plan takes: {', '.join(known) or 'no inputs'}." if unknown else ""
-    return f"run() got wrong inputs: {' '.join(parts)}{takes}"
+    takes = f"{declared.__name__}(...) or keywords: " if declared is not None else ""
+    names = ", ".join(f"{name}=..." for name in known) or "no inputs"
+    return f"run() got wrong inputs: {' '.join(parts)} It takes {takes}{names}."

@@ -1,6 +1,7 @@
 """What a plan will do, as text."""
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from fusynk._core.graph import levels_of
 from fusynk._core.model import UNSET
@@ -77,6 +78,12 @@ def _condition(program: Program, step: int, position: int) -> str:
     return " when its condition holds" if name == "<lambda>" else f" when {name}"
 
 
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return "|".join(_shown(member) for member in cast("tuple[object, ...]", value))
+    return str(getattr(value, "__name__", value))
+
+
 def _options(program: Program, step: int) -> Iterator[str]:
     """Yield what differs from the engine's defaults, and say where it was set."""
     policy, own = program.policies[step], program.wiring.options[step]
@@ -85,6 +92,8 @@ def _options(program: Program, step: int) -> Iterator[str]:
         value = getattr(policy, name)
         if value != getattr(standard, name):
             origin = "(plan)" if getattr(own, name) is UNSET else ""
-            yield f"{name}={getattr(value, '__name__', value)}{origin}"
+            yield f"{name}={_shown(value)}{origin}"
+    if policy.retries and policy.retry_on is not Exception:
+        yield f"retry_on={_shown(policy.retry_on)}"
     if own.priority:
         yield f"priority={own.priority}"

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import anyio
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ from tests.model.reference import Case, Edge, Label, Pack, Step, artifact_of, fa
 Backend = Literal["asyncio", "trio"]
 Pick = Callable[[Sequence[Any]], Any]
 Suspend = Callable[[float], Awaitable[None]]
-OUTCOMES = (Succeeded, Failed, Skipped, Cancelled)
+KINDS: dict[type, str] = {Succeeded: "succeeded", Failed: "failed", Skipped: "skipped", Cancelled: "cancelled"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def draw_edges(pick: Pick, shape: Shape, steps: Sequence[Step]) -> tuple[Edge, .
     """Edges of the next step to earlier ones; those that pass something come first, as parameters do."""
     edges: list[Edge] = []
     for _ in range(pick((0, 1, 1, 2, 2, 3, 4)) if steps else 0):
-        source = pick(range(len(steps)))
+        source: int = pick(range(len(steps)))
         kind = pick(("use", "use", "use", "each", "order", "order", "outcome"))
         spread = shape.fan_out and steps[source].items is not None and all(edge.kind != "each" for edge in edges)
         if kind == "each":
@@ -129,6 +129,11 @@ class Entry:
     whole: bool = False  # whether the body came to its own end, by returning or raising
 
 
+def class_of(value: Any) -> type:
+    kind: type = value.__class__
+    return kind
+
+
 @dataclass
 class Log:
     """What the bodies of one run did."""
@@ -179,27 +184,26 @@ class Log:
     def label(self, error: BaseException) -> Label:
         return self.labels.get(id(error), ("unknown", repr(error)))
 
-    def ending(self, outcome: object) -> tuple[Any, ...]:
+    def ending(self, outcome: Any) -> tuple[Any, ...]:
         """An outcome as the model writes it."""
-        match outcome:
-            case Succeeded():
-                return ("succeeded", self.plain(cast("Succeeded[Any]", outcome).artifact))
-            case Failed(error):
-                return ("failed", self.label(error))
-            case Skipped(because=because, cause=cause):
-                return ("skipped", because, cause)
-            case Cancelled(by=by):
-                return ("cancelled", by)
+        match KINDS.get(class_of(outcome)):
+            case "succeeded":
+                return ("succeeded", self.plain(outcome.artifact))
+            case "failed":
+                return ("failed", self.label(outcome.error))
+            case "skipped":
+                return ("skipped", outcome.because, outcome.cause)
+            case "cancelled":
+                return ("cancelled", outcome.by)
             case _:
                 return ("unknown", repr(outcome))
 
     def plain(self, value: Any) -> Any:
         """A value as the model writes it."""
-        if isinstance(value, Batch):
-            batch = cast("Batch[Any]", value)
-            failed = tuple((index, self.label(error)) for index, error in batch.failed.items())
-            return Pack(tuple(batch.succeeded.items()), failed)
-        return self.ending(cast("object", value)) if isinstance(value, OUTCOMES) else value
+        if class_of(value) is Batch:
+            failed = tuple((index, self.label(error)) for index, error in value.failed.items())
+            return Pack(tuple(value.succeeded.items()), failed)
+        return self.ending(value) if class_of(value) in KINDS else value
 
 
 def _function(count: int, call: Callable[[tuple[Any, ...]], Awaitable[Any]]) -> Any:
@@ -254,7 +258,7 @@ class Built:
         self._give_defaults(function, markers, int(bound))
         options = self._options(index)
         if spread or (index % 3 == 0 and not bound):
-            declare = self._graph.layer.each if spread else self._graph.layer
+            declare: Any = self._graph.layer.each if spread else self._graph.layer
             return declare(name=f"s{index}", **options)(function)
         bind = {"p0": self._layers[parameters[0].source]} if bound else {}
         return self._graph.add_layer(function, name=f"s{index}", bind=bind, **options)

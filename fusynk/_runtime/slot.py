@@ -79,10 +79,8 @@ class Slot:
                     begin(index)
                     getter = getters[index]
                     body = functions[index](*getter(cells)) if getter is not None else functions[index]()
-                else:
-                    body = run.prepare(index)
-                    if body is None:
-                        continue
+                elif (body := run.prepare(index)) is None:
+                    continue
                 context = copy_context()
                 context.run(enter, index)
                 started[index] = clock()

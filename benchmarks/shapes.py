@@ -1,12 +1,12 @@
 """Graphs to measure: a chain, a wide one with a sink, and a layered random one; and their declaration as layers."""
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
-from fusynk import Graph
+from fusynk import Artifact, Graph
 
-Body = Callable[..., Awaitable[int]]
+Body = Callable[..., Coroutine[object, object, int]]
 PARAMETERS = ("first", "second", "third")
 SEED = 20261
 FAN_IN = 3
@@ -86,9 +86,9 @@ def empty_bodies(shape: Shape) -> list[Body]:
 def declare(shape: Shape, bodies: Sequence[Body]) -> Graph:
     """The shape as a graph of layers named `s0`, `s1`, … over those functions."""
     graph = Graph(shape.name)
-    layers = []
+    layers: list[Artifact[int]] = []
     for step, (predecessors, arguments) in enumerate(zip(shape.predecessors, shape.arguments, strict=True)):
-        bind = dict(zip(PARAMETERS, (layers[argument] for argument in arguments), strict=False))
+        bind = {PARAMETERS[place]: layers[argument] for place, argument in enumerate(arguments)}
         order_only = [layers[other] for other in predecessors if other not in arguments]
         layers.append(graph.add_layer(bodies[step], name=f"s{step}", bind=bind, depends_on=order_only))
     return graph

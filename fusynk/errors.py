@@ -175,3 +175,14 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     """Return ` Did you mean 'x'?` for the nearest known name, or an empty string."""
     near = get_close_matches(name, known, n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def shown(value: object) -> str:
+    """Return a value as an error names it: a function or class by its quoted name, anything else as it prints."""
+    name = getattr(value, "__name__", None)
+    return repr(name) if isinstance(name, str) else repr(value)
+
+
+def decorate_first(value: object) -> str:
+    """Return the advice to decorate what could be a unit, or an empty text."""
+    return "; decorate it with @layer first" if callable(value) and not isinstance(value, type) else ""

@@ -32,6 +32,8 @@ from fusynk.errors import (
     RunCancelled,
     UnknownDependency,
     UnknownStep,
+    decorate_first,
+    shown,
 )
 from fusynk.executors.threads import ThreadExecutor
 from fusynk.handle import RunHandle
@@ -79,9 +81,7 @@ class Plan(Generic[I_contra, A_co]):
             BaseException: A layer's own exception, the one that ended the run, never a group; `run_of(error)` is
                 the run.
         """
-        runner = self._runner(inputs, keywords)
-        await runner.run()
-        return self._finish(runner)
+        return await self._run(self._read("run()", inputs, keywords))
 
     @overload
     def run_sync(self, inputs: I_contra, /) -> Run[A_co]: ...
@@ -100,8 +100,7 @@ class Plan(Generic[I_contra, A_co]):
         else:
             message = "run_sync() was called inside a running event loop; write `await plan.run(...)` there."
             raise LoopRunning(message)
-        arguments = () if inputs is UNSET else (inputs,)
-        return cast("Run[A_co]", anyio.run(partial(cast("Any", self.run), *arguments, **keywords)))
+        return anyio.run(self._run, self._read("run_sync()", inputs, keywords))
 
     @overload
     def start(self, inputs: I_contra, /) -> RunHandle[A_co]: ...
@@ -113,8 +112,8 @@ class Plan(Generic[I_contra, A_co]):
         Raises:
             InvalidInputs: An input is missing or unknown.
         """
-        self._read(inputs, keywords)
-        return RunHandle(lambda: self._runner(inputs, keywords), self._finish)
+        values = self._read("start()", inputs, keywords)
+        return RunHandle(partial(self._runner, values), self._finish)
 
     def options(self, **options: Unpack[PlanOptions]) -> "Plan[I_contra, A_co]":
         """Return the same plan with other options.
@@ -191,13 +190,18 @@ class Plan(Generic[I_contra, A_co]):
         """The plan's options, completed by their defaults."""
         return self._program.settings
 
-    def _read(self, inputs: object, keywords: Mapping[str, object]) -> list[object]:
-        return read_inputs(self._program.wiring.inputs, self._input_class, inputs, keywords)
+    def _read(self, caller: str, inputs: object, keywords: Mapping[str, object]) -> list[object]:
+        return read_inputs(caller, self._program.wiring.inputs, self._input_class, inputs, keywords)
 
-    def _runner(self, inputs: object, keywords: Mapping[str, object]) -> Runner:
+    def _runner(self, values: list[object]) -> Runner:
         run_id = self._program.settings.run_id or secrets.token_hex(8)
         executor = cast("Executor | None", self._program.settings.executor) or ThreadExecutor()
-        return Runner(self._program, self._read(inputs, keywords), run_id, executor)
+        return Runner(self._program, values, run_id, executor)
+
+    async def _run(self, values: list[object]) -> Run[A_co]:
+        runner = self._runner(values)
+        await runner.run()
+        return self._finish(runner)
 
     def _finish(self, runner: Runner) -> Run[A_co]:
         """Make the run, and raise what ended it."""
@@ -305,7 +309,7 @@ def compile_plan(*targets: object, inputs: Any = None, **options: Unpack[PlanOpt
     settings = plan_settings("compile_plan()", PlanSettings(), cast("Mapping[str, object]", options))
     whole = _whole_graph(targets)
     chosen = [(layer, None) for layer in whole] if whole is not None else [_target(target) for target in targets]
-    wiring, steps = compile_wiring(chosen, inputs)
+    wiring, steps = compile_wiring(chosen, inputs, settings)
     if whole is not None:
         shape = Shape("mapping", _sinks(wiring))
     else:
@@ -323,7 +327,23 @@ def _whole_graph(targets: Sequence[object]) -> Namespace | None:
         return None
     if isinstance(target, Namespace):
         return target
-    return None if isinstance(target, str) and ":" in target else units_of_module(target)
+    if isinstance(target, ModuleType):
+        return units_of_module(target)
+    return None if ":" in target else _named_module(target)
+
+
+def _named_module(name: str) -> Namespace:
+    """Import a module by its name; an error inside the module goes through as it is."""
+    try:
+        return units_of_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        message = (
+            f"compile_plan({name!r}): there is no module {error.name!r}; "
+            "pass a unit, a graph, a module or its name, or 'module:unit'."
+        )
+        raise InvalidDeclaration(message) from error
 
 
 def _target(target: object) -> tuple[AnyLayer, object]:
@@ -335,8 +355,12 @@ def _target(target: object) -> tuple[AnyLayer, object]:
             raise InvalidPlan(message, [UnknownDependency(f"the target is {error}")]) from None
     found = normalise(target)
     if found is None:
-        what = getattr(target, "__name__", repr(target))
-        message = f"compile_plan() takes units, not {what!r}; decorate it with @layer first."
+        if isinstance(target, (Namespace, ModuleType)):
+            message = (
+                f"compile_plan() takes a whole graph or module alone; list {shown(target)} by itself, or units only."
+            )
+        else:
+            message = f"compile_plan() takes units, not {shown(target)}{decorate_first(target)}."
         raise InvalidDeclaration(message)
     return found
 

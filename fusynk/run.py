@@ -15,6 +15,7 @@ from fusynk._core.model import AttemptRecord, Cancelled, CancelledBy, Failed, Ou
 from fusynk._core.nodes import normalise
 from fusynk._core.notes import linked_run, own_traceback, path_text
 from fusynk._core.records import Records
+from fusynk._core.registry import AnyLayer
 from fusynk._core.report import Report, make_report
 from fusynk._core.wiring import Wiring
 from fusynk.errors import ArtifactUnavailable, UnknownStep, did_you_mean
@@ -229,15 +230,17 @@ def find_step(wiring: Wiring, unit: object) -> int | None:
         return None
     layer, instance = found
     step = wiring.index.get(layer.unit.name)
-    if step is None or wiring.keys[step][0] != id(layer):
+    if step is None or wiring.layers[step] is not layer:
         return _overriding_step(wiring, layer, instance)
-    return step if instance is None or wiring.keys[step][1] == id(instance) else None
+    return step if instance is None or wiring.instances[step] is instance else None
 
 
-def _overriding_step(wiring: Wiring, layer: object, instance: object) -> int | None:
-    """Look among all steps; only a unit under the name of another gets here."""
-    key = (id(layer), id(instance) if instance is not None else 0)
-    return next((step for step in wiring.steps() if wiring.keys[step] == key), None)
+def _overriding_step(wiring: Wiring, layer: AnyLayer, instance: object) -> int | None:
+    """Look for what a subclass put in the place of a method."""
+    if instance is None:
+        return None
+    steps = (step for step in wiring.steps() if wiring.layers[step] is layer and wiring.instances[step] is instance)
+    return next(steps, None)
 
 
 def unknown_step(wiring: Wiring, unit: object) -> str:

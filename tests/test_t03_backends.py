@@ -11,7 +11,7 @@ import pytest
 
 from fusynk import run_of
 from tests.model.checks import broken_laws, expected, observed
-from tests.model.graphs import Built, Log, Shape, seeded_case
+from tests.model.graphs import Built, Shape, seeded_case
 from tests.model.reference import Case, Model
 
 LONG = bool(os.environ.get("FUSYNK_LONG"))
@@ -37,23 +37,24 @@ def options_of(loop: str) -> dict[str, Any]:
     return {"backend_options": {"debug": loop == "debug"}}
 
 
-async def run_case(case: Case, loop: str) -> tuple[Log, Any, BaseException | None]:
+async def run_case(case: Case, loop: str) -> tuple[Built, Any, BaseException | None]:
     if loop == "eager":
         asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009 (3.12)
     built = Built(case, pass_checkpoints)
     try:
-        return built.log, await built.plan().run(), None
+        return built, await built.plan.run(), None
     except Exception as error:  # noqa: BLE001 (whatever a case raises is compared)
-        return built.log, run_of(error), error
+        return built, run_of(error), error
 
 
-def differences(case: Case, log: Log, run: Any, error: BaseException | None) -> list[str]:
+def differences(built: Built, run: Any, error: BaseException | None) -> list[str]:
     """Everything but the times with one slot, where the order is determined; the laws otherwise."""
-    broken = broken_laws(case, log, run, error)
+    case = built.case
+    broken = broken_laws(case, built.log, run, error)
     if case.concurrency > 1:
         return broken
     still = replace(case, steps=tuple(replace(step, durations=(0.0,)) for step in case.steps))
-    due, got = expected(Model(still).run()), observed(log, run, error, 0.0)
+    due, got = expected(Model(still).run()), observed(built, run, error, 0.0)
     for view in (due, got):
         view["bodies"] = [row[:3] for row in view["bodies"]]
         view["records"] = [(*row[:2], row[-1]) for row in view["records"]]
@@ -68,7 +69,7 @@ def test_t03_plans_run_alike_on_every_loop(loop: str) -> None:
     async def run_all() -> None:
         for seed in range(GRAPHS):
             case = seeded_case(seed, SHAPE)
-            broken = differences(case, *await run_case(case, loop))
+            broken = differences(*await run_case(case, loop))
             assert not broken, f"seed {seed}, {loop}: {case}\n" + "\n".join(broken)
 
     anyio.run(run_all, **options)

@@ -1,21 +1,24 @@
 """From units to a wiring: collect, check, order. Reports every fault at once."""
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 from fusynk._core.batch import Batch
+from fusynk._core.faults import Faults, where
 from fusynk._core.graph import cycles_among, start_order, successors_of
 from fusynk._core.inputs import check_input_class, gather_inputs, unused_fields
 from fusynk._core.model import UNSET, Location
 from fusynk._core.nodes import Collector, Node, connect_run_modes
-from fusynk._core.options import UnitOptions
+from fusynk._core.notes import path_text
+from fusynk._core.options import PlanSettings, UnitOptions, policy_of
+from fusynk._core.program import unstoppable
 from fusynk._core.ready import ready_queue
 from fusynk._core.registry import AnyLayer
 from fusynk._core.signature import is_coroutine_function, resolve_annotation, return_annotation
 from fusynk._core.typecheck import is_incompatible, is_never_iterable, item_type, type_name
-from fusynk._core.wiring import Argument, Body, EdgeKind, PlanInput, Wiring
-from fusynk.errors import DependencyCycle, DuplicateName, IncompatibleEdge, InvalidPlan, ModeContradiction, PlanFault
+from fusynk._core.unit import Members, Unit
+from fusynk._core.wiring import Body, EdgeKind, PlanInput, Wiring
+from fusynk.errors import DuplicateName, IncompatibleEdge, ModeContradiction, UnstoppableTimeout
 
 if TYPE_CHECKING:
     from fusynk._core.markers import Predicate
@@ -24,7 +27,9 @@ _BARRIER_OPTIONS = UnitOptions()
 _NOWHERE = Location("", 0)
 
 
-def compile_wiring(targets: Iterable[tuple[AnyLayer, object]], inputs: type | None) -> tuple[Wiring, tuple[int, ...]]:
+def compile_wiring(
+    targets: Iterable[tuple[AnyLayer, object]], inputs: type | None, settings: PlanSettings
+) -> tuple[Wiring, tuple[int, ...]]:
     """Check everything that the targets reach, and return its wiring and the targets' steps.
 
     Time and memory are O(V + E).
@@ -32,90 +37,109 @@ def compile_wiring(targets: Iterable[tuple[AnyLayer, object]], inputs: type | No
     Args:
         targets: Units and the instances they are bound to.
         inputs: The class of the plan's inputs, or `None`.
+        settings: The plan's options; some do not go with some units.
 
     Raises:
         InvalidPlan: With a `PlanFault` for every fault of the graph.
     """
-    collector = Collector()
+    faults = Faults()
+    collector = Collector(faults)
     wanted = collector.collect(targets)
-    faults = collector.faults
     nodes = sorted(collector.nodes, key=lambda node: node.sequence)
     _check_names(nodes, faults)
+    _check_timeouts(nodes, settings, faults)
     nodes += connect_run_modes(nodes)
     ordered = _in_order(nodes, faults)
     found_inputs = gather_inputs(ordered, faults)
     _check_edges(ordered, faults)
     if inputs is not None:
-        check_input_class(inputs, found_inputs, faults)
-    if faults:
-        message = f"The plan has {len(faults)} {'fault' if len(faults) == 1 else 'faults'}:"
-        raise InvalidPlan(message, faults)
+        check_input_class(inputs, found_inputs, ordered, faults)
+    faults.raise_all()
     place = {id(node): step for step, node in enumerate(ordered)}
     notes = _suspicions(ordered, found_inputs, inputs)
     return _wiring(ordered, place, found_inputs, notes), tuple(place[id(node)] for node in wanted)
 
 
-def _check_names(nodes: Sequence[Node], faults: list[PlanFault]) -> None:
-    first: dict[str, Node] = {}
+def _check_names(nodes: Sequence[Node], faults: Faults) -> None:
+    first: dict[str, Unit] = {}
     for node in nodes:
-        other = first.setdefault(node.name, node)
-        if other is not node:
-            message = f"{node.where} has the name of {other.where}; give one of them another name=."
-            faults.append(DuplicateName(message, unit=node.name, location=node.where))
+        unit = cast("Unit", node.unit)
+        other = first.setdefault(unit.name, unit)
+        if other is not unit or node.instance is not None:
+            _check_name(node, unit, other, nodes, faults)
 
 
-def _in_order(nodes: list[Node], faults: list[PlanFault]) -> list[Node]:
+def _check_name(node: Node, unit: Unit, other: Unit, nodes: Sequence[Node], faults: Faults) -> None:
+    if other is not unit:
+        faults.add(DuplicateName, unit, f"has the name of {where(other)}; give one of them another name=.")
+        return
+    twin = next(one for one in nodes if one.unit is unit)
+    if twin is not node:
+        message = "is in the plan for two instances; compile a plan for each, or give one of the classes another name=."
+        faults.add(DuplicateName, unit, message)
+
+
+def _check_timeouts(nodes: Sequence[Node], settings: PlanSettings, faults: Faults) -> None:
+    for node in nodes:
+        unit = cast("Unit", node.unit)
+        body = _body(node)
+        if body != Body.COROUTINE:
+            problem = unstoppable(policy_of(unit.options, settings), body)
+            if problem:
+                faults.add(UnstoppableTimeout, unit, problem)
+
+
+def _in_order(nodes: list[Node], faults: Faults) -> list[Node]:
     """Return the nodes in topological order, as one slot would start them; note the cycles."""
     place = {id(node): index for index, node in enumerate(nodes)}
     predecessors = [[place[id(source)] for source in node.sources] for node in nodes]
     priorities = [node.unit.options.priority if node.unit is not None else 0 for node in nodes]
     order = start_order(predecessors, successors_of(predecessors), ready_queue(priorities, "fifo"))
-    if len(order) < len(nodes):
-        settled = set(order)
-        left_over = [index for index in range(len(nodes)) if index not in settled]
-        faults += [_cycle_fault([nodes[index] for index in cycle]) for cycle in cycles_among(predecessors, left_over)]
-        return nodes
-    return [nodes[index] for index in order]
+    if len(order) == len(nodes):
+        return [nodes[index] for index in order]
+    settled = set(order)
+    left_over = [index for index in range(len(nodes)) if index not in settled]
+    for cycle in cycles_among(predecessors, left_over):
+        _note_cycle([nodes[index] for index in cycle], faults)
+    return nodes
 
 
-def _cycle_fault(cycle: Sequence[Node]) -> PlanFault:
+def _note_cycle(cycle: Sequence[Node], faults: Faults) -> None:
     """Spell out a cycle; one that goes through a barrier is the fault of a run mode."""
     named = [node for node in cycle if node.unit is not None]
     names = (*(node.name for node in named), named[0].name)
-    unit = named[0].unit
-    location = str(unit.location) if unit is not None else ""
-    path = " -> ".join(names if len(names) <= _LONGEST_PATH else (*names[:5], "...", *names[-5:]))
-    if len(named) < len(cycle):
-        message = (
-            f"{named[0].where} is ordered by a run mode against its own edges: {path}. "
-            'Reorder the members, or use mode="parallel".'
-        )
-        return ModeContradiction(message, unit=named[0].name, location=location)
-    message = f"{named[0].where} waits for itself: {path}. Remove one of these edges."
-    return DependencyCycle(message, cycle=names, unit=named[0].name, location=location)
+    barrier = next((node for node in cycle if node.group is not None), None)
+    if barrier is None or barrier.group is None:
+        message = f"waits for itself: {path_text(names)}. Remove one of these edges."
+        faults.add_cycle(cast("Unit", named[0].unit), names, message)
+        return
+    group = cast("Unit", barrier.group.unit)
+    mode = cast("Members", group.members).mode
+    message = (
+        f"orders its members by mode={mode!r} against their own edges: {path_text(names)}. "
+        'List the members in the order of their edges, or use mode="parallel".'
+    )
+    faults.add(ModeContradiction, group, message)
 
 
-_LONGEST_PATH = 20
-
-
-def _check_edges(nodes: Sequence[Node], faults: list[PlanFault]) -> None:
+def _check_edges(nodes: Sequence[Node], faults: Faults) -> None:
     """Note every edge whose types can certainly not meet."""
     returns: dict[int, object] = {}
     for node in nodes:
-        for fill in node.fills:
-            if fill.edge < 0 or fill.parameter.annotation is UNSET or node.kinds[fill.edge] == EdgeKind.OUTCOME:
+        for parameter, edge in node.from_edges():
+            if parameter.annotation is UNSET or node.kinds[edge] == EdgeKind.OUTCOME:
                 continue
-            source = node.sources[fill.edge]
+            source = node.sources[edge]
             if id(source) not in returns:
                 returns[id(source)] = _artifact_type(source)
-            wanted = resolve_annotation(node.function, fill.parameter.annotation)
-            problem = _mismatch(node, fill.edge, returns[id(source)], wanted)
+            wanted = resolve_annotation(node.function, parameter.annotation)
+            problem = _mismatch(node, edge, returns[id(source)], wanted)
             if problem:
                 message = (
-                    f"{node.where} takes {fill.parameter.name!r} as {type_name(wanted)}, "
-                    f"but {source.where} {problem}; change one of the annotations, or the edge."
+                    f"takes {parameter.name!r} as {type_name(wanted)}, but {where(cast('Unit', source.unit))} "
+                    f"{problem}; change one of the annotations, or the edge."
                 )
-                faults.append(IncompatibleEdge(message, unit=node.name, location=node.where))
+                faults.add(IncompatibleEdge, cast("Unit", node.unit), message)
 
 
 def _mismatch(node: Node, edge: int, produced: object, wanted: object) -> str:
@@ -154,35 +178,39 @@ def _wiring(
     nodes: Sequence[Node], place: dict[int, int], inputs: tuple[PlanInput, ...], notes: tuple[str, ...]
 ) -> Wiring:
     """Turn ordered nodes into parallel tuples."""
-    cells = {needed.name: len(nodes) + position for position, needed in enumerate(inputs)}
     predecessors = tuple(tuple([place[id(source)] for source in node.sources]) for node in nodes)
     conditions: dict[tuple[int, int], Predicate] = {}
     for step, node in enumerate(nodes):
-        for position, predicate in node.conditions.items():
+        for position, predicate in (node.conditions or {}).items():
             conditions[step, position] = predicate
+    # Most steps have edges of a few patterns; equal ones are kept once.
+    kinds: dict[bytes, bytes] = {}
+    edges: dict[tuple[int, ...], tuple[int, ...]] = {}
     return Wiring(
         names=tuple(_names(nodes)),
-        keys=tuple((id(node.layer), id(node.instance) if node.instance is not None else 0) for node in nodes),
+        layers=tuple(node.layer for node in nodes),
+        instances=tuple(node.instance for node in nodes),
         functions=tuple(cast("Callable[..., object]", node.function or _nothing) for node in nodes),
         bodies=bytes(_body(node) for node in nodes),
         options=tuple(node.unit.options if node.unit is not None else _BARRIER_OPTIONS for node in nodes),
         locations=tuple(node.unit.location if node.unit is not None else _NOWHERE for node in nodes),
         predecessors=predecessors,
-        kinds=tuple(bytes(node.kinds) for node in nodes),
+        kinds=tuple(kinds.setdefault(row, row) for row in (bytes(node.kinds) for node in nodes)),
         successors=tuple(tuple(dependents) for dependents in successors_of(predecessors)),
         conditions=conditions,
-        arguments=tuple(_arguments(node, row, cells) for node, row in zip(nodes, predecessors, strict=True)),
+        parameters=tuple(node.parameters for node in nodes),
+        edges=tuple(edges.setdefault(row, row) for row in (tuple(node.edges) for node in nodes)),
         fan_outs={step: node.each_edge for step, node in enumerate(nodes) if node.each_edge >= 0},
         delays={step: node.delay for step, node in enumerate(nodes) if node.unit is None},
         priorities=tuple(node.unit.options.priority if node.unit is not None else 0 for node in nodes),
         inputs=inputs,
+        input_cells={needed.name: len(nodes) + position for position, needed in enumerate(inputs)},
         index={node.name: step for step, node in enumerate(nodes) if node.unit is not None},
         warnings=notes,
-        owners=tuple(chain.from_iterable((node.layer, node.instance) for node in nodes)),
     )
 
 
-def _names(nodes: Sequence[Node]) -> Iterable[str]:
+def _names(nodes: Sequence[Node]) -> Iterator[str]:
     barriers = 0
     for node in nodes:
         if node.unit is None:
@@ -190,21 +218,6 @@ def _names(nodes: Sequence[Node]) -> Iterable[str]:
             yield f"(barrier {barriers})"
         else:
             yield node.name
-
-
-def _arguments(node: Node, row: Sequence[int], cells: dict[str, int]) -> tuple[Argument, ...]:
-    return tuple(
-        [
-            Argument(
-                fill.parameter.name,
-                fill.parameter.keyword_only,
-                row[fill.edge] if fill.edge >= 0 else cells[fill.parameter.name],
-                fill.edge,
-                fill.default if fill.edge >= 0 else UNSET,
-            )
-            for fill in node.fills
-        ]
-    )
 
 
 def _nothing() -> None:

@@ -9,7 +9,7 @@ from typing_extensions import Unpack
 from fusynk._core.batch import Batch
 from fusynk._core.declaring import NOTHING_BOUND, declare_unit, decorated, members_of
 from fusynk._core.markers import Artifact
-from fusynk._core.options import LayerOptions, Mode, WorkerOptions
+from fusynk._core.options import LayerOptions, Mode, WorkerOptions, unit_options
 from fusynk._core.registry import Namespace
 from fusynk._core.unit import Layer, Process, Worker
 from fusynk.errors import InvalidDeclaration
@@ -210,6 +210,7 @@ class ProcessDecorator:
         named = members[0] if members and isinstance(members[0], str) else None
         group = members_of(members[1:] if named is not None else members, mode, size, delay)
         if named is None:
+            unit_options("@process", options)
             return partial(declare_unit, "@process", Process, self._namespace, members=group, options=options)
         merged = cast("LayerOptions", {"name": named, **options})
         return declare_unit("@process", Process, self._namespace, None, members=group, options=merged)

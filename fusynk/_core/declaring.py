@@ -14,7 +14,7 @@ from fusynk._core.options import Dependency, LayerOptions, Mode, unit_options
 from fusynk._core.registry import AnyLayer, Namespace, module_namespace, next_sequence
 from fusynk._core.signature import is_coroutine_function
 from fusynk._core.unit import Members, Unit, UnitKind, plain_function
-from fusynk.errors import InvalidDeclaration, InvalidOption
+from fusynk.errors import InvalidDeclaration, InvalidOption, decorate_first, shown
 
 NOTHING_BOUND: Mapping[str, Artifact[object] | str] = MappingProxyType({})
 _OWN_FILES = frozenset({__file__, str(PurePath(__file__).with_name("declare.py"))})
@@ -24,15 +24,21 @@ def members_of(units: tuple[object, ...], mode: Mode, size: int, delay: float) -
     """Check the members of a process and its run mode."""
     for member in units:
         if not isinstance(member, Artifact):
-            message = f"@process takes units as members, not {member!r}; decorate it with @layer or @worker first."
+            message = f"@process takes units as members, not {shown(member)}{decorate_first(member)}."
             raise InvalidDeclaration(message)
+    seen: set[object] = set()
+    for member in units:
+        if member in seen:
+            message = f"@process lists member {shown(member)} twice; list it once."
+            raise InvalidDeclaration(message)
+        seen.add(member)
     if mode not in ("parallel", "sequential", "batched", "isolated"):
         message = f'@process(mode={mode!r}) must be "parallel", "sequential", "batched" or "isolated".'
         raise InvalidOption(message)
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         message = f"@process(size={size!r}) must be a whole number from 1 up."
         raise InvalidOption(message)
-    if not isinstance(delay, (int, float)) or not 0 <= delay < float("inf"):
+    if isinstance(delay, bool) or not isinstance(delay, (int, float)) or not 0 <= delay < float("inf"):
         message = f"@process(delay={delay!r}) must be seconds, from 0 up."
         raise InvalidOption(message)
     return Members(units=cast("tuple[Artifact[object], ...]", units), mode=mode, size=size, delay=delay)
@@ -125,7 +131,10 @@ def _check_function(decorator: str, function: object) -> None:
         message = f"{decorator} was applied to {what!r}, which is a unit already; decorate the plain function once."
         raise InvalidDeclaration(message)
     if not callable(function) or isinstance(function, type):
-        message = f"{decorator} takes a function, not {function!r}."
+        if isinstance(function, type):
+            message = f"{decorator} takes a function, not the class {what!r}; decorate a function that makes one."
+        else:
+            message = f"{decorator} takes a function, not {shown(function)}."
         raise InvalidDeclaration(message)
     call = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004 - the method itself is needed
     if any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in (function, call)):
@@ -153,18 +162,18 @@ def _dependencies(name: str, given: object) -> tuple[Dependency, ...]:
     """Return `depends_on` as a tuple, whatever form it was written in."""
     single = isinstance(given, (Artifact, When, str, staticmethod, classmethod))
     if not single and not isinstance(given, Iterable):
-        message = f"depends_on of {name!r} must be units, names or when(...), not {given!r}."
+        message = (
+            f"depends_on of {name!r} must be units, names or when(...), not {shown(given)}{decorate_first(given)}."
+        )
         raise InvalidDeclaration(message)
     listed: list[Any] = [given] if single else list(cast("Iterable[Any]", given))
-    found = tuple(plain_function(one) for one in listed)
+    found: list[Any] = [plain_function(one) for one in listed]
     for one in found:
         if not isinstance(one, (Artifact, When, str)) or one == "":
-            message = (
-                f"depends_on of {name!r} lists {one!r}, which is no unit; "
-                "list units, their names, or when(unit, condition)."
-            )
+            advice = decorate_first(one) or "; list units, their names, or when(unit, condition)"
+            message = f"depends_on of {name!r} lists {shown(one)}, which is no unit{advice}."
             raise InvalidDeclaration(message)
-    return cast("tuple[Dependency, ...]", found)
+    return tuple(cast("list[Dependency]", found))
 
 
 def _location(function: object) -> Location:

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+from fusynk._core.faults import Faults, where
 from fusynk._core.model import UNSET
-from fusynk._core.nodes import Fill, Node
-from fusynk._core.signature import resolve_annotation
+from fusynk._core.nodes import Node
+from fusynk._core.signature import Parameter, resolve_annotation
 from fusynk._core.typecheck import is_incompatible, type_name
+from fusynk._core.unit import Unit
 from fusynk._core.wiring import PlanInput
-from fusynk.errors import IncompatibleEdge, InputConflict, InvalidInputs, MissingInput, PlanFault, did_you_mean
+from fusynk.errors import IncompatibleEdge, InputConflict, InvalidInputs, MissingInput, did_you_mean
 
 
 @dataclass(slots=True)
@@ -18,13 +20,13 @@ class _Draft:
     """An input while the units that need it are still being read."""
 
     type: object
-    typed_by: Node
+    typed_by: Unit
     default: object
     required: bool
     needed_by: list[str] = field(default_factory=list[str])
 
 
-def gather_inputs(nodes: Sequence[Node], faults: list[PlanFault]) -> tuple[PlanInput, ...]:
+def gather_inputs(nodes: Sequence[Node], faults: Faults) -> tuple[PlanInput, ...]:
     """Return every input that some parameter asks for, in plan order, and note where two disagree.
 
     Args:
@@ -33,9 +35,8 @@ def gather_inputs(nodes: Sequence[Node], faults: list[PlanFault]) -> tuple[PlanI
     """
     drafts: dict[str, _Draft] = {}
     for node in nodes:
-        for fill in node.fills:
-            if fill.edge < 0:
-                _gather(drafts, node, fill, faults)
+        for parameter in node.from_inputs():
+            _gather(drafts, node, parameter, faults)
     return tuple(
         PlanInput(
             name=name,
@@ -47,38 +48,33 @@ def gather_inputs(nodes: Sequence[Node], faults: list[PlanFault]) -> tuple[PlanI
     )
 
 
-def _gather(drafts: dict[str, _Draft], node: Node, fill: Fill, faults: list[PlanFault]) -> None:
-    name, default = fill.parameter.name, fill.default
-    wanted = resolve_annotation(node.function, fill.parameter.annotation)
+def _gather(drafts: dict[str, _Draft], node: Node, parameter: Parameter, faults: Faults) -> None:
+    name, default = parameter.name, parameter.default
+    unit = cast("Unit", node.unit)
+    wanted = resolve_annotation(node.function, parameter.annotation)
     draft = drafts.get(name)
     if draft is None:
-        drafts[name] = _Draft(wanted, node, default, default is UNSET, [node.name])
+        drafts[name] = _Draft(wanted, unit, default, default is UNSET, [unit.name])
         return
-    draft.needed_by.append(node.name)
+    draft.needed_by.append(unit.name)
     if is_incompatible(wanted, draft.type) and is_incompatible(draft.type, wanted):
-        _conflict(
-            faults,
-            node,
-            f"takes input {name!r} as {type_name(wanted)}, but {draft.typed_by.where} takes it as "
-            f"{type_name(draft.type)}; rename one of the parameters.",
+        message = (
+            f"takes input {name!r} as {type_name(wanted)}, but {where(draft.typed_by)} takes it as "
+            f"{type_name(draft.type)}; rename one of the parameters."
         )
+        faults.add(InputConflict, unit, message)
     if draft.type is UNSET:
-        draft.type, draft.typed_by = wanted, node
+        draft.type, draft.typed_by = wanted, unit
     if default is UNSET:
         draft.required = True
     elif draft.default is UNSET:
         draft.default = default
     elif not _same(default, draft.default):
-        _conflict(
-            faults,
-            node,
-            f"gives input {name!r} the default {default!r}, but {draft.typed_by.where} gives it {draft.default!r}; "
-            "agree on one, or rename one of the parameters.",
+        message = (
+            f"gives input {name!r} the default {default!r}, but {where(draft.typed_by)} gives it {draft.default!r}; "
+            "agree on one, or rename one of the parameters."
         )
-
-
-def _conflict(faults: list[PlanFault], node: Node, message: str) -> None:
-    faults.append(InputConflict(f"{node.where} {message}", unit=node.name, location=node.where))
+        faults.add(InputConflict, unit, message)
 
 
 def _same(one: object, other: object) -> bool:
@@ -90,37 +86,36 @@ def _same(one: object, other: object) -> bool:
         return False
 
 
-def check_input_class(declared: object, inputs: Sequence[PlanInput], faults: list[PlanFault]) -> None:
+def check_input_class(declared: object, inputs: Sequence[PlanInput], nodes: Sequence[Node], faults: Faults) -> None:
     """Check that the class given as `inputs=` supplies what the plan needs.
 
     Args:
         declared: What was given.
         inputs: The plan's inputs.
+        nodes: The nodes of the plan.
         faults: Where faults are added.
     """
     if not (isinstance(declared, type) and dataclasses.is_dataclass(declared)):
-        faults.append(MissingInput(f"inputs={declared!r} must be a dataclass; decorate it with @dataclass."))
+        what = repr(declared)
+        faults.add(MissingInput, None, f"inputs={what} must be a dataclass; decorate it with @dataclass.")
         return
     fields = {one.name: resolve_annotation(declared, one.type) for one in dataclasses.fields(declared)}
+    units = {node.name: node.unit for node in nodes}
+    owner = declared.__name__
     for needed in inputs:
-        if needed.name not in fields:
+        unit, name, wanted = units[needed.needed_by[0]], needed.name, type_name(needed.type)
+        if name not in fields:
             if needed.default is UNSET:
-                faults.append(_missing_field(declared.__name__, needed, tuple(fields)))
-        elif is_incompatible(fields[needed.name], needed.type):
-            faults.append(
-                IncompatibleEdge(
-                    f"{declared.__name__}.{needed.name} is {type_name(fields[needed.name])}, "
-                    f"but {needed.needed_by[0]!r} takes {type_name(needed.type)}; change one of the annotations."
+                hint = did_you_mean(name, tuple(fields))
+                faults.add(
+                    MissingInput, unit, f"takes {name!r} ({wanted}), but {owner} has no such field; add it.{hint}"
                 )
+        elif is_incompatible(fields[name], needed.type):
+            message = (
+                f"takes {name!r} as {wanted}, but {owner}.{name} is {type_name(fields[name])}; "
+                "change one of the annotations."
             )
-
-
-def _missing_field(owner: str, needed: PlanInput, fields: Sequence[str]) -> MissingInput:
-    return MissingInput(
-        f"{owner} has no field {needed.name!r} ({type_name(needed.type)}), needed by {_users(needed)}; "
-        f"add it.{did_you_mean(needed.name, fields)}",
-        unit=needed.needed_by[0],
-    )
+            faults.add(IncompatibleEdge, unit, message)
 
 
 def _users(needed: PlanInput) -> str:
@@ -135,11 +130,12 @@ def unused_fields(declared: type, inputs: Sequence[PlanInput]) -> list[str]:
 
 
 def read_inputs(
-    inputs: Sequence[PlanInput], declared: type | None, instance: object, keywords: Mapping[str, object]
+    caller: str, inputs: Sequence[PlanInput], declared: type | None, instance: object, keywords: Mapping[str, object]
 ) -> list[object]:
     """Return the values of a run's inputs, in the order of their cells.
 
     Args:
+        caller: Who is asking, as written: "run()".
         inputs: The plan's inputs.
         declared: The class given to `compile_plan(inputs=...)`, or `None`.
         instance: The positional argument of `run()`, or `UNSET`.
@@ -148,36 +144,33 @@ def read_inputs(
     Raises:
         InvalidInputs: Some are missing, unknown, or the instance is of another class.
     """
-    given = keywords if instance is UNSET else _fields_of(instance, declared, keywords, inputs)
+    given = keywords if instance is UNSET else _fields_of(caller, instance, declared, inputs, keywords)
     known = [needed.name for needed in inputs]
     unknown = [name for name in given if name not in known] if instance is UNSET else []
     missing = [needed for needed in inputs if needed.default is UNSET and needed.name not in given]
     if unknown or missing:
-        raise InvalidInputs(_told(unknown, missing, inputs, declared))
+        raise InvalidInputs(f"{caller} got wrong inputs: {_told(unknown, missing, inputs, declared)}")
     return [given.get(needed.name, needed.default) for needed in inputs]
 
 
 def _fields_of(
-    instance: object, declared: type | None, keywords: Mapping[str, object], inputs: Sequence[PlanInput]
+    caller: str, instance: object, declared: type | None, inputs: Sequence[PlanInput], keywords: Mapping[str, object]
 ) -> Mapping[str, object]:
+    message = ""
     if keywords:
-        message = "run() takes either an instance of the inputs class or keywords, not both."
-        raise InvalidInputs(message)
-    if declared is None:
+        message = f"{caller} takes either an instance of the inputs class or keywords, not both."
+    elif declared is None:
         names = ", ".join(f"{needed.name}=..." for needed in inputs)
         message = (
-            f"run() got {type(instance).__name__} instead of keywords; write run({names}), "
+            f"{caller} got {type(instance).__name__} instead of keywords; write {caller.removesuffix('()')}({names}), "
             "or compile the plan with inputs=<that class>."
         )
+    elif not isinstance(instance, declared):
+        message = f"{caller} takes {declared.__name__} or keywords, not {type(instance).__name__}."
+    if message:
         raise InvalidInputs(message)
-    if not isinstance(instance, declared):
-        message = f"run() takes {declared.__name__} or keywords, not {type(instance).__name__}."
-        raise InvalidInputs(message)
-    return {
-        needed.name: cast("object", getattr(instance, needed.name))
-        for needed in inputs
-        if hasattr(instance, needed.name)
-    }
+    names_given = [needed.name for needed in inputs if hasattr(instance, needed.name)]
+    return {name: cast("object", getattr(instance, name)) for name in names_given}
 
 
 def _told(
@@ -191,4 +184,4 @@ def _told(
     ]
     takes = f"{declared.__name__}(...) or keywords: " if declared is not None else ""
     names = ", ".join(f"{name}=..." for name in known) or "no inputs"
-    return f"run() got wrong inputs: {' '.join(parts)} It takes {takes}{names}."
+    return f"{' '.join(parts)} It takes {takes}{names}."

@@ -8,7 +8,7 @@ from typing import Any, Generic, cast, overload
 from typing_extensions import TypeVar
 
 from fusynk._core.model import UNSET, Outcome
-from fusynk.errors import InvalidDeclaration
+from fusynk.errors import InvalidDeclaration, decorate_first, shown
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -81,8 +81,7 @@ def _checked(caller: str, source: object, predicate: object = None) -> Artifact[
             message = f"{caller}('') names no unit; pass the unit, or its name."
             raise InvalidDeclaration(message)
     elif not isinstance(source, Artifact):
-        what = getattr(source, "__name__", repr(source))
-        message = f"{caller}() takes a unit or its name, not {what!r}; decorate it with @layer first."
+        message = f"{caller}() takes a unit or its name, not {shown(source)}{decorate_first(source)}."
         raise InvalidDeclaration(message)
     _check_predicate(caller, predicate)
     return cast("Artifact[object] | str", source)

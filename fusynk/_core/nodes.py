@@ -1,17 +1,18 @@
 """From declared units to nodes: follow every edge, resolve every name, expand every process."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MethodType
 from typing import Any, cast
 
+from fusynk._core.faults import Faults
 from fusynk._core.markers import Artifact, Each, Predicate, Use, When
 from fusynk._core.model import UNSET
 from fusynk._core.registry import AnyLayer, Namespace, resolve_name
 from fusynk._core.signature import Parameter, read_parameters
 from fusynk._core.unit import BoundLayer, Layer, Members, Unit, plain_function
-from fusynk._core.wiring import EdgeKind
+from fusynk._core.wiring import ABSENT, FROM_INPUT, EdgeKind
 from fusynk.errors import (
     InvalidDeclaration,
     MisplacedEach,
@@ -19,31 +20,31 @@ from fusynk.errors import (
     UnknownDependency,
     UnknownParameter,
     did_you_mean,
+    shown,
 )
 
-
-@dataclass(slots=True, eq=False)
-class Fill:
-    """How one parameter is filled: by the edge at a position, or by an input (position -1)."""
-
-    parameter: Parameter
-    edge: int
-    default: object = UNSET
+_BROKEN = -2
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A unit, perhaps bound to an instance, with its edges as they are found."""
+    """A unit, perhaps bound to an instance, with its edges as they are found.
+
+    `edges` holds for each of the `parameters` the position of the edge that brings its value, or `FROM_INPUT`.
+    A node without a unit is a barrier of the process `group`.
+    """
 
     unit: Unit | None
     instance: object
     layer: AnyLayer | None
     function: Callable[..., object] | None = None
-    fills: list[Fill] = field(default_factory=list["Fill"])
+    parameters: tuple[Parameter, ...] = ()
+    edges: list[int] = field(default_factory=list[int])
     sources: list["Node"] = field(default_factory=list["Node"])
     kinds: bytearray = field(default_factory=bytearray)
-    conditions: dict[int, Predicate] = field(default_factory=dict[int, Predicate])
-    members: list["Node"] = field(default_factory=list["Node"])
+    conditions: dict[int, Predicate] | None = None
+    members: Sequence["Node"] = ()
+    group: "Node | None" = None
     each_edge: int = -1
     delay: float = -1.0
     sequence: int = 0
@@ -53,23 +54,29 @@ class Node:
         """The unit's name; empty for a barrier."""
         return self.unit.name if self.unit is not None else ""
 
-    @property
-    def where(self) -> str:
-        """The unit's name and place, as errors begin."""
-        return f"{self.unit.name!r} ({self.unit.location})" if self.unit is not None else ""
-
     def connect(self, source: "Node", kind: EdgeKind, condition: Predicate | None = None) -> int:
         """Add an edge and return its position."""
         position = len(self.sources)
         self.sources.append(source)
         self.kinds.append(kind)
         if condition is not None:
+            self.conditions = self.conditions or {}
             self.conditions[position] = condition
         return position
+
+    def from_inputs(self) -> Iterator[Parameter]:
+        """Yield the parameters that are inputs of the plan."""
+        return (one for one, edge in zip(self.parameters, self.edges, strict=False) if edge == FROM_INPUT)
+
+    def from_edges(self) -> Iterator[tuple[Parameter, int]]:
+        """Yield the parameters that an edge fills, with its position."""
+        return ((one, edge) for one, edge in zip(self.parameters, self.edges, strict=False) if edge >= 0)
 
 
 def normalise(target: object) -> tuple[AnyLayer, object] | None:
     """Return the unit and the instance that something stands for, or `None` if it is no unit."""
+    if isinstance(target, Layer):
+        return cast("AnyLayer", target), None
     if isinstance(target, BoundLayer):
         bound = cast("BoundLayer[..., Any, Any]", target)
         return cast("AnyLayer", bound.layer), bound.instance
@@ -80,26 +87,23 @@ def normalise(target: object) -> tuple[AnyLayer, object] | None:
 
 
 class Collector:
-    """Follows edges from the targets and makes a node of every unit they reach.
+    """Follows edges from the targets and makes a node of every unit they reach."""
 
-    Faults are gathered, not raised, so that all of them are told at once.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, faults: Faults) -> None:
         self.nodes: list[Node] = []
-        self.faults: list[PlanFault] = []
+        self._faults = faults
         self._known: dict[tuple[int, int], Node] = {}
         self._open: list[Node] = []
         self._parameters: dict[tuple[int, bool], tuple[Parameter, ...]] = {}
 
     def collect(self, targets: Iterable[tuple[AnyLayer, object]]) -> list[Node]:
         """Return the nodes of the targets; `nodes` then holds everything they reach."""
-        found = [self.node(layer, instance) for layer, instance in targets]
+        found = [self._node(layer, instance) for layer, instance in targets]
         while self._open:
             self._expand(self._open.pop())
         return found
 
-    def node(self, layer: AnyLayer, instance: object) -> Node:
+    def _node(self, layer: AnyLayer, instance: object) -> Node:
         """Return the one node of a unit and an instance."""
         key = (id(layer), id(instance) if instance is not None else 0)
         known = self._known.get(key)
@@ -114,147 +118,135 @@ class Collector:
             self._open.append(known)
         return known
 
-    def fault(self, kind: type[PlanFault], node: Node, message: str) -> None:
-        """Note a fault of a node; the message follows the unit's name and place."""
-        unit = cast("Unit", node.unit)
-        self.faults.append(kind(f"{node.where} {message}", unit=unit.name, location=str(unit.location)))
-
     def _expand(self, node: Node) -> None:
+        """Find the edges of a node: parameters first, then the rest of `depends_on`, then members."""
         unit = cast("Unit", node.unit)
         if unit.members is not None:
             node.members = self._member_nodes(node, unit.members)
-        by_name = self._order_sources(node, unit)
-        for parameter in self._read(node):
-            self._fill(node, unit, parameter, by_name)
+        by_name = self._order_sources(node, unit) if unit.depends_on else {}
+        node.parameters = self._read(node, unit)
+        for parameter in node.parameters:
+            node.edges.append(self._edge_to(node, unit, parameter, by_name))
         if unit.each and node.each_edge < 0:
-            self.fault(MisplacedEach, node, "is declared by .each, but no parameter has each(...) as its default.")
+            message = (
+                "is declared by .each, but no parameter has each(...) as its default; name the unit to fan out over."
+            )
+            self._faults.add(MisplacedEach, unit, message)
         for source, condition, used in by_name.values():
             if not used:
                 node.connect(source, EdgeKind.ORDER, condition)
         self._connect_members(node, unit)
 
-    def _read(self, node: Node) -> tuple[Parameter, ...]:
+    def _read(self, node: Node, unit: Unit) -> tuple[Parameter, ...]:
+        """Return the parameters of a node's function; functions that are shared are read once."""
         if node.function is None:
             return ()
         key = id(getattr(node.function, "__func__", node.function)), node.instance is not None
-        if key not in self._parameters:
+        found = self._parameters.get(key)
+        if found is None:
             try:
-                self._parameters[key] = read_parameters(node.function)
+                found = self._parameters[key] = read_parameters(node.function)
             except (ValueError, TypeError) as error:
-                self.fault(
-                    UnknownParameter, node, f"has no signature that Python can tell ({error}); wrap it in a def."
-                )
+                message = f"has no signature that Python can tell ({error}); wrap it in a def."
+                self._faults.add(UnknownParameter, unit, message)
                 return ()
-        found = self._parameters[key]
-        unit = cast("Unit", node.unit)
-        known = [parameter.name for parameter in found]
+        if unit.bind and not unit.bind.keys() <= {parameter.name for parameter in found}:
+            self._note_unknown_bindings(unit, [parameter.name for parameter in found])
+        return found
+
+    def _note_unknown_bindings(self, unit: Unit, known: Sequence[str]) -> None:
         for name in unit.bind:
             if name not in known:
                 hint = did_you_mean(name, known) or f" It has: {', '.join(known) or 'none'}."
-                self.fault(UnknownParameter, node, f"has no parameter {name!r} to bind.{hint}")
-        return found
+                self._faults.add(UnknownParameter, unit, f"has no parameter {name!r} to bind.{hint}")
 
     def _order_sources(self, node: Node, unit: Unit) -> dict[str, list[Any]]:
         """Resolve `depends_on`: for each source its node, its condition, and whether a parameter took it."""
         found: dict[str, list[Any]] = {}
         for position, written in enumerate(unit.depends_on):
             condition = written.predicate if isinstance(written, When) else None
-            source = self.resolve(node, written.source if isinstance(written, When) else written)
+            source = self._resolve(node, written.source if isinstance(written, When) else written)
             if source is not None:
                 name = source.name if source.name not in found else f"{source.name}\0{position}"
                 found[name] = [source, condition, False]
         return found
 
-    def _fill(self, node: Node, unit: Unit, parameter: Parameter, by_name: dict[str, list[Any]]) -> None:
+    def _edge_to(self, node: Node, unit: Unit, parameter: Parameter, by_name: dict[str, list[Any]]) -> int:
         """Bind one parameter: its marker, the builder, `depends_on` by name, or else an input."""
         marker = parameter.default
         if isinstance(marker, Each):
-            self._fill_each(node, unit, parameter, marker)
-        elif isinstance(marker, Use):
-            self._fill_use(node, parameter, marker)
-        elif parameter.name in unit.bind:
-            source = self.resolve(node, unit.bind[parameter.name])
-            if source is not None:
-                node.fills.append(Fill(parameter, node.connect(source, EdgeKind.DATA)))
-        elif parameter.name in by_name:
+            return self._each_edge(node, unit, parameter, marker)
+        if isinstance(marker, Use):
+            return self._use_edge(node, marker)
+        if parameter.name in unit.bind:
+            source = self._resolve(node, unit.bind[parameter.name])
+            return _BROKEN if source is None else node.connect(source, EdgeKind.DATA)
+        if parameter.name in by_name:
             entry = by_name[parameter.name]
             entry[2] = True
-            node.fills.append(Fill(parameter, node.connect(entry[0], EdgeKind.DATA, entry[1])))
-        else:
-            node.fills.append(Fill(parameter, -1, parameter.default))
+            return node.connect(entry[0], EdgeKind.DATA, entry[1])
+        return FROM_INPUT
 
-    def _fill_use(self, node: Node, parameter: Parameter, marker: Use) -> None:
-        source = self.resolve(node, marker.source)
+    def _use_edge(self, node: Node, marker: Use) -> int:
+        source = self._resolve(node, marker.source)
         if source is None:
-            return
+            return _BROKEN
         if marker.outcome:
             kind = EdgeKind.OUTCOME
         elif marker.default is not UNSET:
             kind = EdgeKind.DEFAULT
         else:
             kind = EdgeKind.MEMBER_DATA if source in node.members else EdgeKind.DATA
-        node.fills.append(Fill(parameter, node.connect(source, kind, marker.when), marker.default))
+        return node.connect(source, kind, marker.when)
 
-    def _fill_each(self, node: Node, unit: Unit, parameter: Parameter, marker: Each) -> None:
+    def _each_edge(self, node: Node, unit: Unit, parameter: Parameter, marker: Each) -> int:
+        problem = ""
         if not unit.each:
-            self.fault(
-                MisplacedEach, node, f"has each(...) on {parameter.name!r}; declare it with @layer.each to fan out."
-            )
-            return
-        if node.each_edge >= 0:
-            self.fault(
-                MisplacedEach, node, f"has a second each(...) on {parameter.name!r}; fan out over one collection."
-            )
-            return
-        source = self.resolve(node, marker.source)
-        if source is not None:
-            chained = source.unit is not None and source.unit.each
-            node.each_edge = node.connect(source, EdgeKind.CHAIN if chained else EdgeKind.DATA)
-            node.fills.append(Fill(parameter, node.each_edge))
+            problem = f"has each(...) on {parameter.name!r}; declare it with @layer.each to fan out."
+        elif node.each_edge >= 0:
+            problem = f"has a second each(...) on {parameter.name!r}; fan out over one collection."
+        if problem:
+            self._faults.add(MisplacedEach, unit, problem)
+            return _BROKEN
+        source = self._resolve(node, marker.source)
+        if source is None:
+            return _BROKEN
+        chained = source.unit is not None and source.unit.each
+        node.each_edge = node.connect(source, EdgeKind.CHAIN if chained else EdgeKind.DATA)
+        return node.each_edge
 
-    def resolve(self, node: Node, source: Artifact[object] | str) -> Node | None:
+    def _resolve(self, node: Node, source: Artifact[object] | str) -> Node | None:
         """Return the node of an edge's source as seen from another node, or note why there is none."""
         unit = cast("Unit", node.unit)
         try:
             layer, instance = _sibling(_found(source, unit.namespace), node.instance)
-        except (UnknownDependency, InvalidDeclaration) as error:
-            self.fault(UnknownDependency, node, f"depends on {error}")
+        except (PlanFault, InvalidDeclaration) as error:
+            self._faults.add(UnknownDependency, unit, f"depends on {error}")
             return None
-        return self.node(layer, instance)
+        return self._node(layer, instance)
 
     def _member_nodes(self, node: Node, members: Members) -> list[Node]:
-        found = [self.resolve(node, member) for member in members.units]
-        known: list[Node] = []
-        for member in found:
-            if member is not None and member in known:
-                self.fault(PlanFault, node, f"lists member {member.name!r} twice; list it once.")
-            elif member is not None:
-                known.append(member)
-        return known
+        found = [self._resolve(node, member) for member in members.units]
+        return [member for member in found if member is not None]
 
     def _connect_members(self, node: Node, unit: Unit) -> None:
         """Let a process wait for its members; one without a function collects their artifacts."""
-        taken = {id(source) for source in node.sources}
-        for member in node.members:
-            if unit.function is None:
-                parameter = Parameter(member.name, keyword_only=True, annotation=UNSET, default=UNSET)
-                node.fills.append(Fill(parameter, node.connect(member, EdgeKind.MEMBER), _ABSENT))
-            elif id(member) not in taken:
-                node.connect(member, EdgeKind.MEMBER)
+        if unit.members is None:
+            return
         if unit.function is None:
             node.function = _collect_artifacts
-
-
-class _Absent:
-    """Stands for a member that a condition skipped."""
-
-
-_ABSENT = _Absent()
+            node.parameters = tuple(Parameter(member.name, True, UNSET, ABSENT) for member in node.members)  # noqa: FBT003 - keyword-only
+            node.edges = [node.connect(member, EdgeKind.MEMBER) for member in node.members]
+            return
+        taken = {id(source) for source in node.sources}
+        for member in node.members:
+            if id(member) not in taken:
+                node.connect(member, EdgeKind.MEMBER)
 
 
 def _collect_artifacts(**artifacts: object) -> dict[str, object]:
     """Be the function of a process that has none."""
-    return {name: artifact for name, artifact in artifacts.items() if artifact is not _ABSENT}
+    return {name: artifact for name, artifact in artifacts.items() if artifact is not ABSENT}
 
 
 def _found(source: Artifact[object] | str, namespace: Namespace) -> tuple[AnyLayer, object]:
@@ -262,7 +254,7 @@ def _found(source: Artifact[object] | str, namespace: Namespace) -> tuple[AnyLay
         return resolve_name(source, namespace), None
     found = normalise(source)
     if found is None:
-        message = f"{source!r}, which is no unit."
+        message = f"{shown(source)}, which is no unit; decorate it with @layer first."
         raise UnknownDependency(message)
     return found
 
@@ -270,9 +262,9 @@ def _found(source: Artifact[object] | str, namespace: Namespace) -> tuple[AnyLay
 def _sibling(found: tuple[AnyLayer, object], instance: object) -> tuple[AnyLayer, object]:
     """Bind a method's sibling to the same instance, the way a subclass overrides it."""
     layer, own = found
-    attribute = layer.attribute
-    if instance is None or own is not None or attribute is None:
+    if instance is None or own is not None or layer.attribute is None:
         return found
+    attribute = layer.attribute
     owner = instance if isinstance(instance, type) else type(instance)
     if not any(plain_function(base.__dict__.get(attribute)) is layer for base in owner.__mro__):
         return found
@@ -294,7 +286,7 @@ def connect_run_modes(nodes: Sequence[Node]) -> list[Node]:
         groups = [node.members[start : start + size] for start in range(0, len(node.members), size)]
         delay = members.delay if members.mode == "isolated" else 0.0
         for former, later in pairwise(groups):
-            barrier = Node(None, None, None, delay=delay, sequence=node.sequence)
+            barrier = Node(None, None, None, group=node, delay=delay, sequence=node.sequence)
             for member in former:
                 barrier.connect(member, EdgeKind.BARRIER)
             for inner in _inside(later):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, cast
 
@@ -73,14 +73,6 @@ class UnitOptions:
     max_runs: int | None = None
     heartbeat: float | None = None
 
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense."""
-        for name, accepts, wanted in _UNIT_RULES:
-            value = getattr(self, name)
-            if value is not UNSET and not accepts(value):
-                raise InvalidOption(f"{name}={value!r} must be {wanted}.")
-        object.__setattr__(self, "tags", tuple(self.tags))
-
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
@@ -137,7 +129,7 @@ _UNIT_RULES: tuple[_Rule, ...] = (
     ("description", lambda v: isinstance(v, str), "a text"),
     ("priority", lambda v: isinstance(v, int) and not isinstance(v, bool), "a whole number"),
     ("retry_on", _is_retry_on, "exception types or a function of the error"),
-    ("run_in", lambda v: v in ("auto", "inline", "thread"), '"auto", "inline" or "thread"'),
+    ("run_in", lambda v: v in ("auto", "inline", "thread"), '"auto", "inline" or "thread" in this version'),
     ("abandon_on_timeout", lambda v: isinstance(v, bool), "True or False"),
     ("tags", _is_tags, "a sequence of texts"),
     ("every", _or_none(_is_positive_seconds), "a positive number of seconds"),
@@ -196,13 +188,6 @@ class PlanSettings:
     grace: float = 5.0
     executor: object = None
 
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense."""
-        for name, accepts, wanted in _PLAN_RULES:
-            value = getattr(self, name)
-            if not accepts(value):
-                raise InvalidOption(f"{name}={value!r} must be {wanted}.")
-
 
 _PLAN_RULES: tuple[_Rule, ...] = (
     *_SHARED_RULES,
@@ -230,6 +215,17 @@ _STRUCTURAL = frozenset({"name", "depends_on", *_NOT_YET})
 _DEFAULT_OPTIONS = UnitOptions()
 
 
+def _check(caller: str, given: Mapping[str, object], known: Iterable[str], rules: Iterable[_Rule]) -> None:
+    """Refuse options that do not exist, and values that make no sense."""
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, sorted(known)) or f" It takes: {', '.join(sorted(known))}."
+            raise UnknownOption(f"{caller} has no option {name!r}.{hint}")
+    for name, accepts, wanted in rules:
+        if name in given and not accepts(given[name]):
+            raise InvalidOption(f"{caller.removesuffix('()')}({name}={given[name]!r}): {name} must be {wanted}.")
+
+
 def unit_options(decorator: str, given: Mapping[str, object]) -> UnitOptions:
     """Check the keywords of a decorator and return them frozen.
 
@@ -241,16 +237,15 @@ def unit_options(decorator: str, given: Mapping[str, object]) -> UnitOptions:
         UnknownOption: A keyword does not exist.
         InvalidOption: A value makes no sense, or asks for what this version does not do.
     """
-    for name in given.keys() - _DECLARED[decorator]:
-        known = sorted(_DECLARED[decorator])
-        hint = did_you_mean(name, known) or f" It takes: {', '.join(known)}."
-        raise UnknownOption(f"{decorator} has no option {name!r}.{hint}")
+    if not given:
+        return _DEFAULT_OPTIONS
+    _check(decorator, given, _DECLARED[decorator], _UNIT_RULES)
     for name, neutral in _NOT_YET.items():
         if given.get(name, neutral) != neutral:
             raise InvalidOption(f"{decorator}({name}=...) is not applied by this version; leave it out.")
-    if given.get("run_in") == "subprocess":
-        raise InvalidOption(f'{decorator}(run_in="subprocess") is not applied by this version; use "thread".')
     plain = {name: value for name, value in given.items() if name not in _STRUCTURAL}
+    if "tags" in plain:
+        plain["tags"] = tuple(cast("Iterable[str]", plain["tags"]))
     return UnitOptions(**cast("Any", plain)) if plain else _DEFAULT_OPTIONS
 
 
@@ -266,12 +261,8 @@ def plan_settings(caller: str, former: PlanSettings, given: Mapping[str, object]
         UnknownOption: A keyword does not exist.
         InvalidOption: A value makes no sense.
     """
-    for name in given.keys() - _PLAN_NAMES:
-        known = sorted(_PLAN_NAMES)
-        hint = did_you_mean(name, known) or f" It takes: {', '.join(known)}."
-        raise UnknownOption(f"{caller} has no option {name!r}.{hint}")
-    merged = {name: getattr(former, name) for name in PlanSettings.__dataclass_fields__}
-    return PlanSettings(**cast("Any", {**merged, **given}))
+    _check(caller, given, _PLAN_NAMES, _PLAN_RULES)
+    return replace(former, **cast("Any", given))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

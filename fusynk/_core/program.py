@@ -5,16 +5,21 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from fusynk._core.faults import Faults
 from fusynk._core.model import UNSET
 from fusynk._core.options import PlanSettings, Policy, policy_of
-from fusynk._core.signature import is_coroutine_function
-from fusynk._core.unit import Override
-from fusynk._core.wiring import Argument, Body, EdgeKind, Wiring
-from fusynk.errors import InvalidPlan, PlanFault, UnknownParameter, UnstoppableTimeout
+from fusynk._core.signature import Parameter, is_coroutine_function
+from fusynk._core.unit import Override, Unit
+from fusynk._core.wiring import Body, EdgeKind, Wiring
+from fusynk.errors import UnknownParameter, UnstoppableTimeout, shown
+
+if TYPE_CHECKING:
+    from fusynk._core.registry import AnyLayer
 
 Getter = Callable[[Sequence[object]], Sequence[object]]
+_SPECIAL = frozenset({EdgeKind.DEFAULT, EdgeKind.OUTCOME, EdgeKind.MEMBER})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,25 +60,22 @@ def build_program(wiring: Wiring, settings: PlanSettings, overrides: Mapping[int
     Raises:
         InvalidPlan: A step has a timeout that nothing could enforce, or a stand-in does not take its arguments.
     """
-    bodies = bytearray(wiring.bodies)
-    functions = list(wiring.functions)
-    faults: list[PlanFault] = []
+    faults = Faults()
+    bodies, functions = bytearray(wiring.bodies), list(wiring.functions)
     for step, override in overrides.items():
-        faults += _check_stand_in(wiring, step, override)
+        _check_stand_in(wiring, step, override, faults)
         functions[step], bodies[step] = _stand_in(override, bodies[step])
     policies = _policies(wiring, settings)
-    faults += _unstoppable(wiring, policies, bodies, overrides)
-    if faults:
-        message = f"The plan has {len(faults)} {'fault' if len(faults) == 1 else 'faults'}:"
-        raise InvalidPlan(message, faults)
+    _check_timeouts(wiring, policies, overrides, faults)
+    faults.raise_all()
     getters: list[Getter | None] = []
     plain = bytearray(len(functions))
-    for step, arguments in enumerate(wiring.arguments):
-        simple = step not in wiring.fan_outs and _is_simple(wiring.kinds[step], arguments)
+    for step, kinds in enumerate(wiring.kinds):
+        simple = step not in wiring.fan_outs and _SPECIAL.isdisjoint(kinds)
         plain[step] = simple and bodies[step] == Body.COROUTINE
-        getters.append(_getter(arguments) if simple else None)
-        if any(argument.keyword for argument in arguments):
-            functions[step] = _by_keyword(functions[step], arguments)
+        getters.append(_getter(wiring.cells_of(step)) if simple else None)
+        if any(parameter.keyword_only for parameter in wiring.parameters[step]):
+            functions[step] = _by_keyword(functions[step], wiring.parameters[step])
     return Program(
         wiring=wiring,
         settings=settings,
@@ -96,37 +98,33 @@ def _policies(wiring: Wiring, settings: PlanSettings) -> tuple[Policy, ...]:
     return tuple([shared[id(options)] for options in wiring.options])
 
 
-def _unstoppable(
-    wiring: Wiring, policies: Sequence[Policy], bodies: Sequence[int], overrides: Mapping[int, Override]
-) -> list[PlanFault]:
-    """Return a fault for each synchronous function with a timeout."""
-    found: list[PlanFault] = []
+def _check_timeouts(
+    wiring: Wiring, policies: Sequence[Policy], overrides: Mapping[int, Override], faults: Faults
+) -> None:
+    """Note each plain function with a timeout. Stand-ins are a test's, and may be plain."""
     for step in wiring.steps():
-        policy = policies[step]
-        if policy.timeout is None or bodies[step] == Body.COROUTINE or step in overrides:
-            continue
-        if policy.abandon_on_timeout and bodies[step] == Body.THREAD:
-            continue
-        name, place = wiring.names[step], str(wiring.locations[step])
-        inline = bodies[step] == Body.INLINE
-        message = (
-            f"{name!r} ({place}) has timeout={policy.timeout:g}, but it is a plain function run "
-            f"{'inline' if inline else 'in a thread'}, which nothing can stop. Make it async, set timeout=None, or"
-            f"{' run it in a thread with' if inline else ' say'} abandon_on_timeout=True."
-        )
-        found.append(UnstoppableTimeout(message, unit=name, location=place))
-    return found
+        problem = unstoppable(policies[step], wiring.bodies[step]) if step not in overrides else ""
+        if problem:
+            faults.add(UnstoppableTimeout, _unit(wiring, step), problem)
 
 
-def _is_simple(kinds: bytes, arguments: Sequence[Argument]) -> bool:
-    """Tell whether every argument is just what its cell holds."""
-    special = (EdgeKind.DEFAULT, EdgeKind.OUTCOME, EdgeKind.MEMBER)
-    return not any(argument.edge >= 0 and kinds[argument.edge] in special for argument in arguments)
+def unstoppable(policy: Policy, body: int) -> str:
+    """Return why a step's timeout could not be enforced, or an empty text."""
+    if policy.timeout is None or body == Body.COROUTINE or (policy.abandon_on_timeout and body == Body.THREAD):
+        return ""
+    place, instead = ("in a thread", "say") if body == Body.THREAD else ("inline", "run it in a thread with")
+    return (
+        f"has timeout={policy.timeout:g}, but it is a plain function run {place}, which nothing can stop. "
+        f"Make it async, set timeout=None, or {instead} abandon_on_timeout=True."
+    )
 
 
-def _getter(arguments: Sequence[Argument]) -> Getter | None:
+def _unit(wiring: Wiring, step: int) -> Unit:
+    return cast("AnyLayer", wiring.layers[step]).unit
+
+
+def _getter(cells: Sequence[int]) -> Getter | None:
     """Return what takes the arguments out of the cells; the standard library's getter is the fastest there is."""
-    cells = [argument.cell for argument in arguments]
     if not cells:
         return None
     if len(cells) == 1:
@@ -134,15 +132,13 @@ def _getter(arguments: Sequence[Argument]) -> Getter | None:
     return itemgetter(*cells)
 
 
-def _by_keyword(function: Callable[..., object], arguments: Sequence[Argument]) -> Callable[..., object]:
-    """Let a function with keyword-only parameters be called with positions."""
-    names = tuple(argument.parameter for argument in arguments if argument.keyword)
-    positions = [place for place, argument in enumerate(arguments) if not argument.keyword]
-    keywords = [place for place, argument in enumerate(arguments) if argument.keyword]
+def _by_keyword(function: Callable[..., object], parameters: Sequence[Parameter]) -> Callable[..., object]:
+    """Let a function with keyword-only parameters be called with positions. Those come last in any signature."""
+    names = [parameter.name for parameter in parameters if parameter.keyword_only]
+    positional = len(parameters) - len(names)
 
     def call(*values: object) -> object:
-        named = {name: values[place] for name, place in zip(names, keywords, strict=True)}
-        return function(*[values[place] for place in positions], **named)
+        return function(*values[:positional], **dict(zip(names, values[positional:], strict=True)))
 
     return call
 
@@ -162,22 +158,20 @@ def _stand_in(override: Override, body: int) -> tuple[Callable[..., object], int
     return stand_in, Body.COROUTINE if body != Body.BARRIER else body
 
 
-def _check_stand_in(wiring: Wiring, step: int, override: Override) -> list[PlanFault]:
-    """Return a fault if a replacing function does not take the step's arguments."""
+def _check_stand_in(wiring: Wiring, step: int, override: Override, faults: Faults) -> None:
+    """Note a replacing function that does not take the step's arguments."""
     if override.verb != "calls":
-        return []
+        return
     function = cast("Callable[..., object]", override.value)
-    positional = [argument.parameter for argument in wiring.arguments[step] if not argument.keyword]
-    keywords = {argument.parameter: UNSET for argument in wiring.arguments[step] if argument.keyword}
+    positional = [parameter.name for parameter in wiring.parameters[step] if not parameter.keyword_only]
+    keywords = {parameter.name: UNSET for parameter in wiring.parameters[step] if parameter.keyword_only}
     try:
-        inspect.signature(function).bind(*positional, **keywords)
-    except TypeError as error:
-        name = wiring.names[step]
-        message = (
-            f"{name!r}.calls({getattr(function, '__name__', function)!r}): {error}; "
-            f"it is called with ({', '.join([*positional, *keywords])})."
-        )
-        return [UnknownParameter(message, unit=name, location=str(wiring.locations[step]))]
+        signature = inspect.signature(function)
     except ValueError:
-        return []
-    return []
+        return
+    try:
+        signature.bind(*positional, **keywords)
+    except TypeError as error:
+        names = ", ".join([*positional, *keywords])
+        message = f"cannot be replaced by {shown(function)}: {error}; it is called with ({names})."
+        faults.add(UnknownParameter, _unit(wiring, step), message)

@@ -140,7 +140,10 @@ def resolve_name(name: str, namespace: Namespace) -> AnyLayer:
         return found
     module, colon, attribute = name.partition(":")
     if not colon:
-        message = f"{name!r}, which nothing declares.{did_you_mean(name, tuple(namespace.units))}"
+        hint = did_you_mean(name, tuple(namespace.units)) or (
+            f" Declare it in {namespace.name!r}, or write 'module:{name}' for one that is elsewhere."
+        )
+        message = f"{name!r}, which nothing declares.{hint}"
         raise UnknownDependency(message)
     return _imported_unit(module, attribute)
 
@@ -151,11 +154,12 @@ def _imported_unit(module: str, attribute: str) -> AnyLayer:
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name):
             raise
-        message = f"'{module}:{attribute}', but there is no module {error.name!r}."
+        message = f"'{module}:{attribute}', but there is no module {error.name!r}; correct the name, or install it."
         raise UnknownDependency(message) from error
     found = module_namespace(module).find(attribute) or getattr(imported, attribute, None)
     if isinstance(found, Layer):
         return found  # pyright: ignore[reportUnknownVariableType]
-    hint = did_you_mean(attribute, tuple(module_namespace(module).units))
-    message = f"'{module}:{attribute}', but module {module!r} declares no unit {attribute!r}.{hint}"
+    hint = did_you_mean(attribute, tuple(module_namespace(module).units)) or " Decorate it there with @layer."
+    problem = f"declares no unit {attribute!r}" if found is None else f"has a plain {attribute!r}, which is no unit"
+    message = f"'{module}:{attribute}', but module {module!r} {problem}.{hint}"
     raise UnknownDependency(message)

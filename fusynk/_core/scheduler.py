@@ -48,6 +48,7 @@ class Scheduler:
         self.attention = self._attention(wiring)
         self.ready = ready_queue(wiring.priorities, discipline, self.step_of if self.fan_outs else None)
         self.defaulted: dict[int, set[int]] = {}
+        self._arguments: dict[int, tuple[Argument, ...]] = {}
         self.owners: list[int] = []
         self.item_numbers: list[int] = []
         self.item_values: list[object] = []
@@ -151,9 +152,13 @@ class Scheduler:
         step = self.step_of(index)
         defaulted = self.defaulted.get(step, ())
         return [
-            self._argument(index, step, argument, argument.edge in defaulted)
-            for argument in self.wiring.arguments[step]
+            self._argument(index, step, argument, argument.edge in defaulted) for argument in self._arguments_of(step)
         ]
+
+    def _arguments_of(self, step: int) -> tuple[Argument, ...]:
+        if step not in self._arguments:
+            self._arguments[step] = self.wiring.arguments_of(step)
+        return self._arguments[step]
 
     def _argument(self, index: int, step: int, argument: Argument, defaulted: bool) -> object:  # noqa: FBT001 - read above
         if argument.edge < 0:

@@ -2,11 +2,20 @@
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from fusynk._core.markers import Predicate
+from fusynk._core.markers import Artifact, Predicate, Use
 from fusynk._core.model import Location
 from fusynk._core.options import UnitOptions
+from fusynk._core.signature import Parameter
+
+
+class Absent:
+    """The type of `ABSENT`, which stands for a member that a condition skipped."""
+
+
+ABSENT = Absent()
+FROM_INPUT = -1
 
 
 class EdgeKind(enum.IntEnum):
@@ -41,15 +50,13 @@ class Argument:
     """Where one argument of a step comes from.
 
     Attributes:
-        parameter: The parameter's name.
-        keyword: Whether it is passed by name.
+        parameter: The parameter it is for.
         cell: Which cell holds the value: the step that yields it, or an input.
-        edge: Which of the step's edges brings it, or -1 for an input.
+        edge: Which of the step's edges brings it, or `FROM_INPUT`.
         default: What is passed where the edge brings nothing, or `UNSET`.
     """
 
-    parameter: str
-    keyword: bool
+    parameter: Parameter
     cell: int
     edge: int
     default: object
@@ -77,11 +84,12 @@ class Wiring:
     """A checked graph as parallel tuples; index i is step i in topological order.
 
     A step's artifact is kept in cell i; the inputs follow in the cells after the steps. Barriers are steps without a
-    name of their own, made by run modes.
+    unit, made by run modes.
 
     Attributes:
         names: The steps' names.
-        keys: What a user looks a step up by: (id of the unit, id of the instance).
+        layers: The units, `None` for barriers.
+        instances: What each unit is bound to, or `None`.
         functions: What to call.
         bodies: How to call it, as bytes of `Body`.
         options: What was said at each decorator.
@@ -90,17 +98,20 @@ class Wiring:
         kinds: The kind of each of these edges, as bytes of `EdgeKind`.
         successors: What waits for each step.
         conditions: The predicate of an edge, by (step, position of the edge).
-        arguments: Where the arguments of each step come from.
+        parameters: The parameters of each step's function.
+        edges: For each parameter the position of the edge that brings its value, or `FROM_INPUT`.
         fan_outs: For each fan-out, the edge that brings its items.
         delays: For each barrier, how many seconds it holds.
         priorities: Larger starts sooner.
         inputs: The plan's inputs, in the order of their cells.
+        input_cells: The cell of each input.
         index: The step of each name.
         warnings: What is legal but looks like a mistake.
     """
 
     names: tuple[str, ...]
-    keys: tuple[tuple[int, int], ...]
+    layers: tuple[Artifact[object] | None, ...]
+    instances: tuple[object, ...]
     functions: tuple[Callable[..., object], ...]
     bodies: bytes
     options: tuple[UnitOptions, ...]
@@ -109,19 +120,36 @@ class Wiring:
     kinds: tuple[bytes, ...]
     successors: tuple[tuple[int, ...], ...]
     conditions: Mapping[tuple[int, int], Predicate]
-    arguments: tuple[tuple[Argument, ...], ...]
+    parameters: tuple[tuple[Parameter, ...], ...]
+    edges: tuple[tuple[int, ...], ...]
     fan_outs: Mapping[int, int]
     delays: Mapping[int, float]
     priorities: tuple[int, ...]
     inputs: tuple[PlanInput, ...]
+    input_cells: Mapping[str, int]
     index: Mapping[str, int]
-    warnings: tuple[str, ...] = ()
-    owners: tuple[object, ...] = field(default=(), repr=False)
+    warnings: tuple[str, ...]
 
     def steps(self) -> list[int]:
         """Return the steps that a user declared, in plan order."""
         return [step for step in range(len(self.names)) if step not in self.delays]
 
-    def step_of_key(self) -> dict[tuple[int, int], int]:
-        """Return the step of each (unit, instance)."""
-        return {self.keys[step]: step for step in self.steps()}
+    def cells_of(self, step: int) -> list[int]:
+        """Return for each parameter of a step the cell that holds its value."""
+        row, input_cells = self.predecessors[step], self.input_cells
+        return [
+            row[edge] if edge >= 0 else input_cells[parameter.name]
+            for parameter, edge in zip(self.parameters[step], self.edges[step], strict=True)
+        ]
+
+    def arguments_of(self, step: int) -> tuple[Argument, ...]:
+        """Return where each argument of a step comes from."""
+        return tuple(
+            Argument(parameter, cell, edge, _default_of(parameter))
+            for parameter, cell, edge in zip(self.parameters[step], self.cells_of(step), self.edges[step], strict=True)
+        )
+
+
+def _default_of(parameter: Parameter) -> object:
+    """Return what is passed where an edge brings nothing."""
+    return parameter.default.default if isinstance(parameter.default, Use) else parameter.default

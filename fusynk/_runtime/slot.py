@@ -72,7 +72,7 @@ class Slot:
         now, turn_ends = 0.0, clock() + _LONGEST_TURN
         if scheduler.notices:
             await self._see_to_notices()
-        while ready and not run.stopping:  # noqa: PLR1702 - as above
+        while ready and not run.stopping:
             index = ready.pop()
             try:
                 if index < base and plain[index]:

@@ -45,9 +45,9 @@ def explain(program: Program, targets: Sequence[str]) -> str:
 def _step_lines(program: Program, step: int) -> Iterator[str]:
     wiring = program.wiring
     taken: set[int] = set()
-    for argument in wiring.arguments[step]:
+    for argument in wiring.arguments_of(step):
         taken.add(argument.edge)
-        yield f"{argument.parameter} <- {_origin(program, step, argument)}"
+        yield f"{argument.parameter.name} <- {_origin(program, step, argument)}"
     for position, source in enumerate(wiring.predecessors[step]):
         if position not in taken:
             yield f"after {wiring.names[source]}{_condition(program, step, position)}"

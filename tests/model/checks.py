@@ -6,7 +6,7 @@ from typing import Any
 
 from fusynk import Run
 from fusynk.errors import ArtifactUnavailable
-from tests.model.graphs import Log
+from tests.model.graphs import Built, Log
 from tests.model.reference import Case, Label, Model, Pack
 
 View = dict[str, Any]
@@ -18,7 +18,8 @@ def failures_of(endings: Mapping[str, tuple[Any, ...]]) -> dict[str, Label]:
     failures = {label[1] if label[1].startswith(f"{name}[") else name: label for name, label in failed}
     for name, ending in endings.items():
         if ending[0] == "succeeded" and isinstance(ending[1], Pack):
-            failures |= {f"{name}[{index}]": label for index, label in ending[1].failed}
+            own = {f"{name}[{index}]": label for index, label in ending[1].failed}
+            failures |= {item: label for item, label in own.items() if label[1] == item}  # others came down a chain
     return failures
 
 
@@ -43,6 +44,7 @@ def expected(model: Model) -> View:
     return {
         "endings": endings,
         "plan order": list(endings),
+        "order of outcomes": list(endings),
         "bodies": [(a.step, a.number, a.args, a.started, a.ended) for a in model.attempts],
         "records": [(a.step, a.number, a.started, a.ended, a.ended - a.started, a.error) for a in model.attempts],
         "raised": model.raised,
@@ -55,15 +57,17 @@ def expected(model: Model) -> View:
     }
 
 
-def observed(log: Log, run: Run[Any], error: BaseException | None, seconds: float) -> View:
+def observed(built: Built, run: Run[Any], error: BaseException | None, seconds: float) -> View:
     """The same about a run that happened. Times count from the start of its first attempt."""
+    log = built.log
     log.learn_timeouts(run)
     records = run.attempts()
     zero = log.entries[0].started if log.entries else 0.0
     first = records[0].started if records else 0.0
     return {
         "endings": {name: log.ending(outcome) for name, outcome in run.outcomes.items()},
-        "plan order": list(run.outcomes),
+        "plan order": list(built.plan.order),
+        "order of outcomes": list(run.outcomes),
         "bodies": [
             (e.step, e.number, tuple(map(log.plain, e.args)), e.started - zero, e.ended - zero) for e in log.entries
         ],
@@ -152,12 +156,23 @@ def _broken_by_attempts(model: Model, log: Log, run: Run[Any], endings: Mapping[
 
 def _broken_by_starts(case: Case, log: Log, error: BaseException | None) -> list[str]:
     """No body starts before those of its predecessors are over, nor after the failure that aborts the run."""
-    last = {entry.step.partition("[")[0]: entry.finished for entry in log.entries}
-    last |= {name: max(e.finished for e in log.entries if e.step.partition("[")[0] == name) for name in last}
+    last = {entry.step: entry.finished for entry in log.entries}  # of an item, and below of the whole step
+    for entry in log.entries:
+        name = entry.step.partition("[")[0]
+        last[name] = max(last.get(name, 0), entry.finished)
     broken: list[str] = []
     for entry in log.entries:
-        step = case.steps[int(entry.step.partition("[")[0][1:])]
-        early = [edge.source for edge in step.edges if last.get(f"s{edge.source}", 0) > entry.begun]
+        name, bracket, item = entry.step.partition("[")
+        early = [
+            edge.source
+            for edge in case.steps[int(name[1:])].edges
+            if last.get(f"s{edge.source}{bracket}{item}" if edge.kind == "each" else f"s{edge.source}", 0) > entry.begun
+            or (
+                edge.kind == "each"
+                and case.steps[edge.source].items is not None
+                and last[f"s{edge.source}"] > entry.begun
+            )
+        ]
         broken += [f"{entry.step} started before s{source} ended" for source in early]
         if error is not None and entry.begun > log.moments.get(id(error), entry.begun):
             broken.append(f"{entry.step} started after the abort")

@@ -67,7 +67,11 @@ def draw_edges(pick: Pick, shape: Shape, steps: Sequence[Step]) -> tuple[Edge, .
     for _ in range(pick((0, 1, 1, 2, 2, 3, 4)) if steps else 0):
         source: int = pick(range(len(steps)))
         kind = pick(("use", "use", "use", "each", "order", "order", "outcome"))
-        spread = shape.fan_out and steps[source].items is not None and all(edge.kind != "each" for edge in edges)
+        spread = (
+            shape.fan_out
+            and (steps[source].items is not None or any(edge.kind == "each" for edge in steps[source].edges))
+            and all(edge.kind != "each" for edge in edges)
+        )
         if kind == "each":
             kind = "each" if spread else "use"
         test: Any = pick(("", "", "", "even", "even", "odd", "odd", "raise")) if kind in {"use", "order"} else ""
@@ -240,10 +244,8 @@ class Built:
         self._layers: list[Any] = []
         for index in range(len(self.case.steps)):
             self._layers.append(self._declare(index))
-
-    def plan(self, **options: Any) -> Plan[Any, Any]:
-        """The plan of the whole graph."""
-        return compile_plan(self._graph, concurrency=self.case.concurrency, discipline=self.case.discipline, **options)
+        options: dict[str, Any] = {"concurrency": self.case.concurrency, "discipline": self.case.discipline}
+        self.plan: Plan[Any, Any] = compile_plan(self._graph, **options)
 
     def _declare(self, index: int) -> Any:
         """Declare a step, by the builder or by the decorator, with markers as defaults or with bindings."""

@@ -108,7 +108,8 @@ def artifact_of(steps: Sequence[Step], index: int, args: Sequence[Any], number: 
     step = steps[index]
     if step.items is not None:
         return [8 * (step.value + number) + item for item in range(step.items)]
-    return 100 * index + step.value + 2 * number + 1000 * item_of(step, args)
+    item = item_of(step, args)
+    return 100 * index + step.value + 2 * number if item < 0 else 8 * (100 * index + step.value + number) + item
 
 
 def recovered(index: int) -> int:
@@ -116,11 +117,10 @@ def recovered(index: int) -> int:
     return -1 - index
 
 
-def judge(step: Step, index: int, endings: dict[int, Ending]) -> Ending:
-    """Judge the edges of a step whose predecessors have ended: ("open", args), or how the step ends unstarted."""
+def judge(step: Step, index: int, endings: Iterable[Ending]) -> Ending:
+    """Judge the edges of a step by what each saw of its source: ("open", args), or how the step ends unstarted."""
     args: list[Any] = []
-    for position, edge in enumerate(step.edges):
-        ending = endings[edge.source]
+    for position, (edge, ending) in enumerate(zip(step.edges, endings, strict=True)):
         if edge.kind == "outcome":
             args.append(ending)
             continue
@@ -188,7 +188,9 @@ class Model:
         self._live: dict[Call, Attempt] = {}
         self._calls: Counter[Call] = Counter()
         self._args: dict[Call, tuple[Any, ...]] = {}
-        self._items: dict[int, list[Ending]] = {}
+        self._items: dict[int, list[Ending]] = {}  # of each fan-out that has begun; () is an item that has not ended
+        self._opened: list[Call] = []
+        self._judged: set[int] = set()
         heapq.heapify(self._due)
 
     @property
@@ -214,37 +216,53 @@ class Model:
         return self
 
     def _judge_due(self) -> None:
-        """Judge, in plan order, every step whose predecessors have all ended; then queue the ones that are open."""
-        opened: list[Call] = []
+        """Judge, in plan order, every step whose predecessors have all ended; then queue what is open."""
         closed = 0
         while self._due and self.raised is None:
             index = self.order[heapq.heappop(self._due)]
-            verdict = judge(self.steps[index], index, self.endings)
+            verdict = judge(self.steps[index], index, map(self._seen_by, self.steps[index].edges))
             closed += verdict[0] != "open"
             if verdict[0] == "open":
-                opened += self._expand(index, verdict[1])
+                self._expand(index, verdict[1])
             elif verdict[0] == "failed":
                 self._fail((index, -1), verdict[1])
             else:
                 self._close(index, verdict)
-        self.tied |= self.raised is not None and (
-            closed > 1 or bool(self._due)
-        )  # those that close with an abort may come before it or not
-        self._enqueue(opened)
+        # Steps that close in the same instant as an abort may come before it or not.
+        self.tied |= self.raised is not None and (closed > 1 or bool(self._due))
+        self._enqueue(self._opened)
+        self._opened = []
 
-    def _expand(self, index: int, args: tuple[Any, ...]) -> list[Call]:
-        """The calls that a step makes: one, or one for each item. No item at all is an empty batch at once."""
-        position = next((p for p, edge in enumerate(self.steps[index].edges) if edge.kind == "each"), None)
-        if position is None:
-            self._args[index, -1] = args
-            return [(index, -1)]
-        self._items[index] = [()] * len(args[position])
-        calls = [(index, item) for item in range(len(args[position]))]
-        for call, item in zip(calls, args[position], strict=True):
-            self._args[call] = (*args[:position], item, *args[position + 1 :])
-        if not calls:
+    def _seen_by(self, edge: Edge) -> Ending:
+        """What an edge sees of its source. A chained `each` sees a fan-out as soon as there are items."""
+        if edge.kind == "each" and edge.source in self._items:
+            return ("succeeded", self._items[edge.source])
+        return self.endings.get(edge.source, ())
+
+    def _expand(self, index: int, args: tuple[Any, ...]) -> None:
+        """Open the calls of a step: one, or one for each item. No item at all is an empty batch at once."""
+        self._args[index, -1] = args
+        each = next(((p, e.source) for p, e in enumerate(self.steps[index].edges) if e.kind == "each"), None)
+        if each is None:
+            self._opened.append((index, -1))
+            return
+        items = args[each[0]] if each[1] in self._items else [("succeeded", item) for item in args[each[0]]]
+        self._items[index] = [()] * len(items)
+        self._announce(index)
+        for item, ending in enumerate(items):
+            self._arrive((index, item), ending)
+        if not items:
             self._close(index, ("succeeded", Pack((), ())))
-        return calls
+
+    def _arrive(self, call: Call, ending: Ending) -> None:
+        """Open the call of one item once its source has it; a source that failed passes the error on."""
+        if ending and ending[0] == "failed":
+            self._finish(call, ending)
+        elif ending:
+            edges = self.steps[call[0]].edges
+            args = self._args[call[0], -1]
+            self._args[call] = tuple(ending[1] if e.kind == "each" else a for a, e in zip(args, edges, strict=False))
+            self._opened.append(call)
 
     def _enqueue(self, calls: Iterable[Call]) -> None:
         for call in calls:
@@ -302,17 +320,24 @@ class Model:
             return
         items = self._items[index]
         items[item] = ending
+        for dependent in self.dependents[index]:
+            if dependent in self._items and Edge(index, "each") in self.steps[dependent].edges:
+                self._arrive((dependent, item), ending)
         if all(items):
-            parts = {
-                kind: tuple((i, e[1]) for i, e in enumerate(items) if e[0] == kind) for kind in ("succeeded", "failed")
-            }
-            self._close(index, ("succeeded", Pack(**parts)))
+            ends = {kind: [(i, e[1]) for i, e in enumerate(items) if e[0] == kind] for kind in ("succeeded", "failed")}
+            self._close(index, ("succeeded", Pack(tuple(ends["succeeded"]), tuple(ends["failed"]))))
 
     def _close(self, index: int, ending: Ending) -> None:
         self.endings[index] = ending
+        self._announce(index)
+
+    def _announce(self, index: int) -> None:
+        """Let the dependents be judged that waited for this step only."""
         for dependent in self.dependents[index]:
-            if all(edge.source in self.endings for edge in self.steps[dependent].edges):
-                heapq.heappush(self._due, self.rank[dependent])
+            place = self.rank[dependent]
+            if place not in self._judged and all(map(self._seen_by, self.steps[dependent].edges)):
+                self._judged.add(place)
+                heapq.heappush(self._due, place)
 
     def _abort(self, index: int, label: Label) -> None:
         """Record the failure, cut the live bodies short and cancel whatever is left."""

@@ -1,5 +1,6 @@
 """The model itself, against cases worked out by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,9 +32,15 @@ def test_the_free_slot_goes_to_the_larger_priority() -> None:
     assert [row[0] for row in starts(Step(), Step(priority=2), Step(priority=1))] == ["s1", "s2", "s0"]
 
 
-@pytest.mark.parametrize(("discipline", "order"), [("fifo", ["s0", "s1", "s2"]), ("lifo", ["s0", "s2", "s1"])])
+@pytest.mark.parametrize(("discipline", "order"), [("fifo", ["s0", "s1", "s2"]), ("lifo", ["s1", "s0", "s2"])])
 def test_fifo_takes_the_first_that_became_ready_and_lifo_the_last(discipline: str, order: list[str]) -> None:
     assert [row[0] for row in starts(Step(), Step(), Step((Edge(0),)), discipline=discipline)] == order
+
+
+def test_lifo_takes_a_dependent_before_what_has_been_ready_for_longer() -> None:
+    steps = Step(), Step((Edge(0),), priority=1), Step((Edge(0),)), Step((Edge(1),))
+    assert [row[0] for row in starts(*steps, discipline="lifo")] == ["s0", "s1", "s3", "s2"]
+    assert [row[0] for row in starts(*steps)] == ["s0", "s1", "s2", "s3"]
 
 
 def test_a_retry_delay_holds_no_slot_and_the_retry_queues_behind_those_that_became_ready_before() -> None:
@@ -49,7 +56,7 @@ def test_the_last_failure_is_the_one_that_is_kept() -> None:
 def test_a_timeout_ends_the_attempt_and_counts_as_its_failure() -> None:
     step = Step(durations=(9.0, 1.0), timeout=2.0, retries=1, retry_delay=3.0)
     assert starts(step) == [("s0", 1, 0, 2), ("s0", 2, 5, 6)]
-    assert endings(step) == [("succeeded", -996)]  # value 0, second attempt, no item
+    assert endings(step) == [("succeeded", 4)]  # twice the number of the attempt
 
 
 def test_an_abort_cuts_live_bodies_short_and_starts_nothing_more() -> None:
@@ -88,12 +95,12 @@ def test_each_kind_of_edge_passes_on_a_failure_and_a_skip_as_the_table_says(
 def test_a_skip_that_stems_from_a_failure_holds_data_back_but_not_order(kind: Any, runs: bool) -> None:
     # 1 is skipped because 0 failed; so are those behind it, except over an order edge.
     ending = endings(FAILED, Step((Edge(0),)), Step((Edge(1, kind),)))[2]
-    assert ending[:2] == (("succeeded", -798) if runs else ("skipped", "s0"))
+    assert ending[:2] == (("succeeded", 202) if runs else ("skipped", "s0"))
 
 
 def test_a_false_condition_passes_the_default_where_there_is_one() -> None:
     model = Model(Case((Step(), Step((Edge(0, test="odd", default=7), Edge(0, test="even")))))).run()
-    assert model.attempts[1].args == (7, -998)
+    assert model.attempts[1].args == (7, 2)
 
 
 def test_the_first_closed_edge_in_declared_order_names_the_skip() -> None:
@@ -113,7 +120,7 @@ def test_items_run_in_their_order_and_the_batch_holds_those_that_failed() -> Non
     steps = Step(items=3), Step((Edge(0, "each"),), failures=9, on_error="continue"), Step((Edge(1),))
     model = Model(Case(steps, concurrency=2)).run()
     assert [attempt.step for attempt in model.attempts] == ["s0", "s1[0]", "s1[1]", "s1[2]", "s2"]
-    pack = Pack(((0, 102), (2, 2102)), ((1, ("raised", "s1[1]", "1")),))
+    pack = Pack(((0, 808), (2, 810)), ((1, ("raised", "s1[1]", "1")),))
     assert model.endings[1] == ("succeeded", pack)
     assert model.attempts[-1].args == (pack,)
     assert not model.ok
@@ -122,7 +129,23 @@ def test_items_run_in_their_order_and_the_batch_holds_those_that_failed() -> Non
 def test_a_failing_item_aborts_by_default_and_no_items_are_an_empty_batch() -> None:
     spread = Step((Edge(0, "each"),), failures=9)
     assert endings(Step(items=3), spread)[1] == ("failed", ("raised", "s1[1]", "1"))
-    assert endings(Step(items=0), spread, Step((Edge(1),)))[1:] == [("succeeded", Pack((), ())), ("succeeded", -798)]
+    assert endings(Step(items=0), spread, Step((Edge(1),)))[1:] == [("succeeded", Pack((), ())), ("succeeded", 202)]
+
+
+def test_a_chained_item_starts_when_its_own_source_ends_and_inherits_its_failure() -> None:
+    first = Step((Edge(0, "each"),), failures=1, retries=1, retry_delay=4.0, on_error="continue")
+    rows = starts(Step(items=2), first, Step((Edge(1, "each"),), durations=(0.5,)), concurrency=2)
+    assert rows == [
+        ("s0", 1, 0, 1),
+        ("s1[0]", 1, 1, 2),
+        ("s1[1]", 1, 1, 2),
+        ("s2[0]", 1, 2, 2.5),
+        ("s1[1]", 2, 6, 7),
+        ("s2[1]", 1, 7, 7.5),
+    ]
+    lost = ("raised", "s1[1]", "1")
+    chained = endings(Step(items=2), replace(first, retries=0), Step((Edge(1, "each"),)))[2]
+    assert chained == ("succeeded", Pack(((0, 1608),), ((1, lost),)))
 
 
 def test_the_model_says_when_two_orders_are_right() -> None:

@@ -13,7 +13,6 @@ import anyio.lowlevel
 from loguru import logger
 
 from fusynk import Plan
-from fusynk._core.model import UNSET
 from fusynk._runtime.runner import Runner
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +50,7 @@ def heard() -> Generator[list[Any]]:
 
 def runner_of(plan: Plan[Any, Any]) -> Runner:
     """A run of a plan that can be looked at from inside, whatever becomes of it. Made inside an event loop."""
-    return plan._runner(UNSET, {})
+    return plan._runner([])
 
 
 def outcomes_of(runner: Runner) -> dict[str, Any]:

@@ -86,6 +86,7 @@ def declare_unit(
         members=members,
         location=_location(plain),
         namespace=namespace,
+        scope=str(getattr(plain, "__qualname__", "")).rpartition(".")[0],
         sequence=next_sequence(),
     )
     layer = kind(unit, cast("Callable[..., object]", function) if function is not None else _gathered)
@@ -169,11 +170,15 @@ def _dependencies(name: str, given: object) -> tuple[Dependency, ...]:
     listed: list[Any] = [given] if single else list(cast("Iterable[Any]", given))
     found: list[Any] = [plain_function(one) for one in listed]
     for one in found:
-        if not isinstance(one, (Artifact, When, str)) or one == "":
+        if not _is_dependency(one):
             advice = decorate_first(one) or "; list units, their names, or when(unit, condition)"
             message = f"depends_on of {name!r} lists {shown(one)}, which is no unit{advice}."
             raise InvalidDeclaration(message)
     return tuple(cast("list[Dependency]", found))
+
+
+def _is_dependency(value: object) -> bool:
+    return isinstance(value, (Artifact, When)) or (isinstance(value, str) and value != "")
 
 
 def _location(function: object) -> Location:

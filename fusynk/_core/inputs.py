@@ -96,8 +96,7 @@ def check_input_class(declared: object, inputs: Sequence[PlanInput], nodes: Sequ
         faults: Where faults are added.
     """
     if not (isinstance(declared, type) and dataclasses.is_dataclass(declared)):
-        what = repr(declared)
-        faults.add(MissingInput, None, f"inputs={what} must be a dataclass; decorate it with @dataclass.")
+        faults.add(MissingInput, None, f"inputs={declared!r} must be a dataclass; decorate it with @dataclass.")
         return
     fields = {one.name: resolve_annotation(declared, one.type) for one in dataclasses.fields(declared)}
     units = {node.name: node.unit for node in nodes}

@@ -9,7 +9,7 @@ from typing import Any, cast
 from fusynk._core.faults import Faults
 from fusynk._core.markers import Artifact, Each, Predicate, Use, When
 from fusynk._core.model import UNSET
-from fusynk._core.registry import AnyLayer, Namespace, resolve_name
+from fusynk._core.registry import AnyLayer, resolve_name
 from fusynk._core.signature import Parameter, read_parameters
 from fusynk._core.unit import BoundLayer, Layer, Members, Unit, plain_function
 from fusynk._core.wiring import ABSENT, FROM_INPUT, EdgeKind
@@ -219,7 +219,7 @@ class Collector:
         """Return the node of an edge's source as seen from another node, or note why there is none."""
         unit = cast("Unit", node.unit)
         try:
-            layer, instance = _sibling(_found(source, unit.namespace), node.instance)
+            layer, instance = _sibling(_found(source, unit), node.instance)
         except (PlanFault, InvalidDeclaration) as error:
             self._faults.add(UnknownDependency, unit, f"depends on {error}")
             return None
@@ -249,9 +249,9 @@ def _collect_artifacts(**artifacts: object) -> dict[str, object]:
     return {name: artifact for name, artifact in artifacts.items() if artifact is not ABSENT}
 
 
-def _found(source: Artifact[object] | str, namespace: Namespace) -> tuple[AnyLayer, object]:
+def _found(source: Artifact[object] | str, unit: Unit) -> tuple[AnyLayer, object]:
     if isinstance(source, str):
-        return resolve_name(source, namespace), None
+        return resolve_name(source, unit.namespace, unit.scope), None
     found = normalise(source)
     if found is None:
         message = f"{shown(source)}, which is no unit; decorate it with @layer first."

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from itertools import count
 from types import MappingProxyType, ModuleType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 from weakref import WeakValueDictionary
 
-from fusynk._core.unit import Layer
+from fusynk._core.unit import Layer, Unit
 from fusynk.errors import DuplicateName, UnknownDependency, UnknownStep, did_you_mean
 
 AnyLayer: TypeAlias = Layer[..., Any, Any]
@@ -43,9 +43,13 @@ class Namespace:
         """Go through the units in order of declaration."""
         return iter(tuple(self._units.values()))
 
-    def find(self, name: str) -> AnyLayer | None:
+    def find(self, name: str, scope: str = "") -> AnyLayer | None:  # noqa: ARG002 - a module's graph looks at it
         """Return the unit of that name, or `None`."""
         return self._units.get(name)
+
+    def names(self, scope: str = "") -> tuple[str, ...]:  # noqa: ARG002 - as above
+        """Return the names that a unit can use."""
+        return tuple(self._units)
 
     def add(self, layer: AnyLayer) -> None:
         """Take in a unit.
@@ -76,37 +80,56 @@ class Namespace:
 
 
 class ModuleNamespace(Namespace):
-    """The implicit graph of a module. A name declared again replaces the former unit."""
+    """The implicit graph of a module. A name declared again replaces the former unit.
+
+    What a class or a function declares is kept under that scope, and found from inside it: two classes may have
+    methods of one name. It is not part of the module's graph.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._executions: dict[str, object] = {}
-        # What a function declares locally lives as long as somebody holds it.
+        self._methods: dict[str, AnyLayer] = {}
+        # What a function declares lives as long as somebody holds it.
         self._locals: WeakValueDictionary[str, AnyLayer] = WeakValueDictionary()
 
-    def find(self, name: str) -> AnyLayer | None:
-        """Return the unit of that name, declared at the top or inside a function."""
-        return self._units.get(name) or self._locals.get(name)
+    def find(self, name: str, scope: str = "") -> AnyLayer | None:
+        """Return the unit of that name, from the innermost scope outwards."""
+        while scope:
+            for known in (self._locals, self._methods):
+                found = known.get(f"{scope}.{name}")
+                if found is not None:
+                    return found
+            scope = scope.rpartition(".")[0]
+        return self._units.get(name)
+
+    def names(self, scope: str = "") -> tuple[str, ...]:
+        """Return the names that a unit of that scope can use."""
+        inner = [key.rpartition(".") for key in (*self._locals, *self._methods)]
+        return (*self._units, *(name for at, _, name in inner if f"{scope}.".startswith(f"{at}.")))
 
     def add(self, layer: AnyLayer) -> None:
         """Take in a unit; warn when one execution of one file declares its name twice."""
         unit = layer.unit
-        if "<locals>" in getattr(layer, "__qualname__", ""):
-            self._locals[unit.name] = layer
+        key = f"{unit.scope}.{unit.name}" if unit.scope else unit.name
+        if "<locals>" in unit.scope:
+            self._locals[key] = layer
             return
-        former = self._units.pop(unit.name, None)
+        known = self._methods if unit.scope else self._units
+        self._warn_of_twin(key, unit, known.pop(key, None))
+        known[key] = layer
+
+    def _warn_of_twin(self, key: str, unit: Unit, former: AnyLayer | None) -> None:
         # A reload sets a new spec on the module; a notebook cell is another file each time.
         execution = getattr(sys.modules.get(self.name), "__spec__", None)
-        if former is not None and self._executions.get(unit.name) is execution:
-            before = former.unit.location
-            if before.file == unit.location.file and before.line != unit.location.line:
-                warnings.warn(
-                    f"{unit.name!r} ({unit.location}) replaces the unit of that name at {before}; "
-                    "give one of them another name=.",
-                    stacklevel=5,
-                )
-        self._executions[unit.name] = execution
-        self._units[unit.name] = layer
+        same = self._executions.get(key) is execution
+        self._executions[key] = execution
+        if former is None or not same:
+            return
+        before, here = former.unit.location, unit.location
+        if before.file == here.file and before.line != here.line:
+            message = f"{unit.name!r} ({here}) replaces the unit of that name at {before}; give one another name=."
+            warnings.warn_explicit(message, UserWarning, here.file, here.line)
 
 
 def module_namespace(name: str) -> ModuleNamespace:
@@ -125,22 +148,23 @@ def units_of_module(module: ModuleType | str) -> Namespace:
     return module_namespace(name)
 
 
-def resolve_name(name: str, namespace: Namespace) -> AnyLayer:
-    """Find a unit by the name that a declaration in `namespace` uses.
+def resolve_name(name: str, namespace: Namespace, scope: str = "") -> AnyLayer:
+    """Find a unit by the name that a declaration uses.
 
     Args:
         name: A name of the same graph, or `pkg.mod:name`.
         namespace: The graph of the unit that asks.
+        scope: The class or function that declares it, or an empty text.
 
     Raises:
-        UnknownDependency: Nothing of that name is declared; only the words after the unit's name are set.
+        UnknownDependency: Nothing of that name is declared; the message goes on after "depends on".
     """
-    found = namespace.find(name)
+    found = namespace.find(name, scope)
     if found is not None:
         return found
     module, colon, attribute = name.partition(":")
     if not colon:
-        hint = did_you_mean(name, tuple(namespace.units)) or (
+        hint = did_you_mean(name, namespace.names(scope)) or (
             f" Declare it in {namespace.name!r}, or write 'module:{name}' for one that is elsewhere."
         )
         message = f"{name!r}, which nothing declares.{hint}"
@@ -156,9 +180,10 @@ def _imported_unit(module: str, attribute: str) -> AnyLayer:
             raise
         message = f"'{module}:{attribute}', but there is no module {error.name!r}; correct the name, or install it."
         raise UnknownDependency(message) from error
-    found = module_namespace(module).find(attribute) or getattr(imported, attribute, None)
+    declared = module_namespace(module).find(attribute)
+    found: object = getattr(imported, attribute, None) if declared is None else declared
     if isinstance(found, Layer):
-        return found  # pyright: ignore[reportUnknownVariableType]
+        return cast("AnyLayer", found)
     hint = did_you_mean(attribute, tuple(module_namespace(module).units)) or " Decorate it there with @layer."
     problem = f"declares no unit {attribute!r}" if found is None else f"has a plain {attribute!r}, which is no unit"
     message = f"'{module}:{attribute}', but module {module!r} {problem}.{hint}"

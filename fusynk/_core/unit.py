@@ -67,6 +67,7 @@ class Unit:
         members: The members, for a process.
         location: Where it is declared.
         namespace: Where its names are looked up.
+        scope: The class or function that declares it, as in `__qualname__`; empty at the top of a module.
         sequence: Its place in the order of all declarations.
     """
 
@@ -80,6 +81,7 @@ class Unit:
     members: Members | None
     location: Location
     namespace: "Namespace"
+    scope: str
     sequence: int
 
 

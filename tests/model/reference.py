@@ -216,20 +216,30 @@ class Model:
         return self
 
     def _judge_due(self) -> None:
-        """Judge, in plan order, every step whose predecessors have all ended; then queue what is open."""
-        closed = 0
-        while self._due and self.raised is None:
-            index = self.order[heapq.heappop(self._due)]
+        """Judge every step whose predecessors have all ended, in plan order, and queue what is open.
+
+        Conditions that raised come last, one after the other, each an event of its own.
+        """
+        refused: list[tuple[int, Label]] = []
+        while (self._due or refused) and self.raised is None:
+            if not self._due:
+                self._flush()
+                self._event += 1
+                place, label = refused.pop(0)
+                self._fail((self.order[place], -1), label)
+                continue
+            place = heapq.heappop(self._due)
+            index = self.order[place]
             verdict = judge(self.steps[index], index, map(self._seen_by, self.steps[index].edges))
-            closed += verdict[0] != "open"
             if verdict[0] == "open":
                 self._expand(index, verdict[1])
             elif verdict[0] == "failed":
-                self._fail((index, -1), verdict[1])
+                refused = sorted([*refused, (place, verdict[1])])
             else:
                 self._close(index, verdict)
-        # Steps that close in the same instant as an abort may come before it or not.
-        self.tied |= self.raised is not None and (closed > 1 or bool(self._due))
+        self._flush()
+
+    def _flush(self) -> None:
         self._enqueue(self._opened)
         self._opened = []
 

@@ -44,6 +44,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--order-runs", type=int, default=defaults.order_runs, help="order runs a sample (%(default)s)")
     parser.add_argument("--backend", action="append", choices=BACKENDS, help="where to run (both)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the JSON there instead of to stdout")
+    parser.add_argument("--quiet", action="store_true", help="print no table")
     parser.add_argument("--against", type=Path, metavar="PATH", help="another checkout to compare with")
     chosen = parser.parse_args(arguments)
     unknown = sorted(set(chosen.names) - set(BENCHMARKS))
@@ -67,7 +68,7 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
 def former_figures(checkout: Path, name: str, arguments: Sequence[str]) -> Former:
     """The values of the same benchmark with the fusynk of another checkout, measured in a process of its own."""
     code = "from benchmarks.__main__ import main; main(sys.argv[1:])"
-    printed = output_of(code, name, *arguments, fusynk_from=checkout.resolve())
+    printed = output_of(code, name, "--quiet", *arguments, fusynk_from=checkout.resolve())
     rows = json.loads(printed)["figures"]
     return {(row["benchmark"], row["backend"], row["name"]): row["value"] for row in rows}
 
@@ -91,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if chosen.against is not None:  # straight after, while the machine is in the same mood
             former |= former_figures(chosen.against, name, options_for_another(settings))
         figures += measured
-        for figure in measured:
+        for figure in () if chosen.quiet else measured:
             print(line(figure, former), file=sys.stderr, flush=True)
     text = json.dumps(document(figures, former, asdict(settings)), indent=2)
     if chosen.json is None:

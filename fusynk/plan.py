@@ -11,7 +11,7 @@ import anyio
 from typing_extensions import TypeVar, Unpack
 
 from fusynk._core.compiler import compile_wiring
-from fusynk._core.graph import levels_of, start_order
+from fusynk._core.graph import levels_of
 from fusynk._core.inputs import read_inputs
 from fusynk._core.markers import Artifact
 from fusynk._core.model import UNSET
@@ -19,7 +19,6 @@ from fusynk._core.nodes import normalise
 from fusynk._core.notes import annotate
 from fusynk._core.options import PlanOptions, PlanSettings, plan_settings
 from fusynk._core.program import Program, build_program
-from fusynk._core.ready import ready_queue
 from fusynk._core.registry import AnyLayer, Namespace, module_namespace, resolve_name, units_of_module
 from fusynk._core.unit import Override
 from fusynk._core.wiring import EdgeKind, PlanInput, Wiring
@@ -167,8 +166,7 @@ class Plan(Generic[I_contra, A_co]):
     def order(self) -> tuple[str, ...]:
         """The steps in the order in which a run with `concurrency=1` starts them. Always topological."""
         wiring, discipline = self._program.wiring, self._program.settings.discipline
-        order = start_order(wiring.predecessors, wiring.successors, ready_queue(wiring.priorities, discipline))
-        return tuple(wiring.names[step] for step in order if step not in wiring.delays)
+        return tuple(wiring.names[step] for step in wiring.in_order(discipline))
 
     @property
     def levels(self) -> tuple[tuple[str, ...], ...]:

@@ -138,15 +138,19 @@ class Run(Generic[A_co]):
 
     @cached_property
     def outcomes(self) -> Mapping[str, Outcome[object]]:
-        """How every step ended, by name, in topological order."""
-        return MappingProxyType({self._wiring.names[step]: self._outcome(step) for step in self._wiring.steps()})
+        """How every step ended, by name, in plan order."""
+        return MappingProxyType({self._wiring.names[step]: self._outcome(step) for step in self._order})
+
+    @cached_property
+    def _order(self) -> list[int]:
+        return self._wiring.in_order(self._scheduler.discipline)
 
     @cached_property
     def failures(self) -> Mapping[str, BaseException]:
-        """The errors of what failed for good, by name: steps in topological order, fan-outs by their items."""
+        """The errors of what failed for good, by name: steps in plan order, fan-outs by their items."""
         scheduler = self._scheduler
         found: dict[str, BaseException] = {}
-        for step in self._wiring.steps():
+        for step in self._order:
             items = [item for item in scheduler.items.get(step, ()) if scheduler.state[item] == Status.FAILED]
             for index in items or [step]:
                 if scheduler.state[index] == Status.FAILED:

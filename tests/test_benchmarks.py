@@ -51,6 +51,13 @@ def test_json_goes_to_stdout_and_the_table_to_stderr(capsys: pytest.CaptureFixtu
     assert "times an empty group" in printed.err
 
 
+def test_quiet_leaves_the_table_out(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["order", "--quiet", *TINY])
+
+    printed = capsys.readouterr()
+    assert (json.loads(printed.out)["settings"]["steps"], printed.err) == (40, "")
+
+
 def test_another_checkout_is_measured_beside_this_one(tmp_path: Path) -> None:
     document = measured("order", "--backend=asyncio", "--against", str(ROOT), into=tmp_path / "figures.json")
 

@@ -1,5 +1,6 @@
 """P7: a retry delay holds no slot and no thread; its jitter comes from a seed."""
 
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -14,7 +15,7 @@ from tests.observing import runner_of
 def delays_of(run: Run[Any], step: str) -> list[float]:
     """The seconds between the end of each attempt and the start of the next."""
     attempts = run.attempts(step)
-    return [later.started - former.ended for former, later in zip(attempts, attempts[1:], strict=False)]
+    return [later.started - former.ended for former, later in pairwise(attempts)]
 
 
 @pytest.mark.parametrize("form", ["async", "sync"])

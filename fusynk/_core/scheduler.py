@@ -1,7 +1,7 @@
 """The state machine of a run, without I/O: told how a step ended, it says which steps may start."""
 
-from collections import deque
 from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush
 from typing import cast
 
 from fusynk._core.batch import Batch
@@ -36,6 +36,7 @@ class Scheduler:
     ) -> None:
         count = len(wiring.names)
         self.wiring = wiring
+        self.discipline = discipline
         self.base = count + len(inputs)
         self.cells: list[object] = [None] * count
         self.cells += inputs
@@ -75,8 +76,10 @@ class Scheduler:
         return chains
 
     def begin(self) -> None:
-        """Make the sources ready."""
-        self._cascade(step for step, count in enumerate(self.remaining) if not count)
+        """Make the sources ready. They have no edges, so there is nothing to judge."""
+        for step, count in enumerate(self.remaining):
+            if not count:
+                self.ready.push(step)
 
     def step_of(self, index: int) -> int:
         """Return the step that an item belongs to; a step is its own."""
@@ -199,20 +202,22 @@ class Scheduler:
     def _cascade(self, free: Iterable[int]) -> None:
         """Judge steps that wait for nothing, and what that frees in turn; then make the willing ones ready.
 
-        Those that become ready at one moment do so in plan order.
+        All of it in plan order, which is topological: what is freed comes after what freed it.
         """
         fresh: list[int] = []
-        waiting = deque(free)
+        waiting = [(self.step_of(index), index) for index in free]
+        heapify(waiting)
         while waiting:
-            index = waiting.popleft()
+            _, index = heappop(waiting)
+            freed: list[int] = []
             if index >= self.base:
-                waiting.extend(self._judge_item(index, fresh))
+                freed = self._judge_item(index, fresh)
             elif self.attention[index]:
-                waiting.extend(self._judge(index, fresh))
+                freed = self._judge(index, fresh)
             else:
                 fresh.append(index)
-        if len(fresh) > 1:
-            fresh.sort(key=lambda index: (self.step_of(index), index))
+            for later in freed:
+                heappush(waiting, (self.step_of(later), later))
         for index in fresh:
             self.ready.push(index)
 

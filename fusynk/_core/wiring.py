@@ -4,9 +4,11 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from fusynk._core.graph import start_order
 from fusynk._core.markers import Artifact, Predicate, Use
 from fusynk._core.model import Location
 from fusynk._core.options import UnitOptions
+from fusynk._core.ready import Discipline, ready_queue
 from fusynk._core.signature import Parameter
 
 
@@ -131,8 +133,13 @@ class Wiring:
     warnings: tuple[str, ...]
 
     def steps(self) -> list[int]:
-        """Return the steps that a user declared, in plan order."""
+        """Return the steps that a user declared, in topological order."""
         return [step for step in range(len(self.names)) if step not in self.delays]
+
+    def in_order(self, discipline: Discipline) -> list[int]:
+        """Return the declared steps as one slot would start them."""
+        order = start_order(self.predecessors, self.successors, ready_queue(self.priorities, discipline))
+        return [step for step in order if step not in self.delays]
 
     def cells_of(self, step: int) -> list[int]:
         """Return for each parameter of a step the cell that holds its value."""

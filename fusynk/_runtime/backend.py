@@ -30,18 +30,25 @@ def loop_clock() -> Callable[[], float]:
 class CancellationWatch:
     """Tells whether somebody outside cancelled, or a body made a cancellation up.
 
-    Made in the task that called `run()`.
+    Made in the task that called `run()`, the host.
+
+    Attributes:
+        nap: The scope in which the host waits for its next timer.
     """
 
     def __init__(self) -> None:
         self._task: asyncio.Task[object] | None = None if in_trio() else asyncio.current_task()
         self._before = self._task.cancelling() if self._task is not None else 0
+        self.nap: anyio.CancelScope | None = None
 
     def is_requested(self) -> bool:
         """Ask from any task of the run, outside a scope that the run itself cancelled."""
         if anyio.current_effective_deadline() == -inf:
             return True
-        return self._task is not None and self._task.cancelling() > self._before
+        # The end of the host's nap is a cancellation of its task, too, until the host has woken up.
+        if self._task is None or (self.nap is not None and self.nap.cancel_called):
+            return False
+        return self._task.cancelling() > self._before
 
 
 def is_cancellation(error: BaseException) -> bool:

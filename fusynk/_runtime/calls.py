@@ -1,8 +1,11 @@
-"""Calling functions that are not coroutine functions, as coroutines."""
+"""Calling functions that are not coroutine functions, as coroutines; and how many threads they may hold."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from fusynk._attempt import awaited
+from fusynk._core.scheduler import Scheduler
+from fusynk.errors import ThreadsExhausted
 from fusynk.protocols import Executor
 
 
@@ -33,3 +36,47 @@ async def call_with_executor(
     finally:
         release()
     return await awaited(returned)
+
+
+class ThreadPermits:
+    """The threads of a run. Waiting for one holds no slot.
+
+    Args:
+        threads: How many there are.
+        executor: Knows how many of them are held by calls that were given up.
+        scheduler: Where a step that waited becomes ready again.
+    """
+
+    def __init__(self, threads: int, executor: Executor, scheduler: Scheduler) -> None:
+        self._threads = threads
+        self._executor = executor
+        self._scheduler = scheduler
+        self._used = 0
+        self._waiting: deque[int] = deque()
+
+    def take(self, index: int) -> bool:
+        """Take a thread for a step, or let the step wait for one.
+
+        Raises:
+            ThreadsExhausted: Only calls that were given up hold threads, and they may never end.
+        """
+        if self._threads - self._used - self._executor.abandoned > 0:
+            self._used += 1
+            return True
+        if self._used:
+            self._waiting.append(index)
+            return False
+        # Nobody would call the others either.
+        while self._waiting:
+            self._scheduler.make_ready(self._waiting.popleft())
+        message = (
+            f"{self._scheduler.name_of(index)!r} found all {self._threads} threads of the run held by bodies that were "
+            "given up after their timeout; give the plan more threads=..."
+        )
+        raise ThreadsExhausted(message)
+
+    def release(self) -> None:
+        """Give a thread back."""
+        self._used -= 1
+        if self._waiting:
+            self._scheduler.make_ready(self._waiting.popleft())

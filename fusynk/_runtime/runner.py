@@ -1,7 +1,6 @@
 """One run: a host that spawns slots, keeps the timers, and leaves only when everything has ended."""
 
 import secrets
-from collections import deque
 from collections.abc import Sequence
 from contextvars import Context, copy_context
 from functools import partial
@@ -21,10 +20,10 @@ from fusynk._core.records import Records
 from fusynk._core.scheduler import Scheduler
 from fusynk._core.wiring import Body
 from fusynk._runtime.backend import CancellationWatch, loop_clock
-from fusynk._runtime.calls import call_inline, call_with_executor
+from fusynk._runtime.calls import ThreadPermits, call_inline, call_with_executor
 from fusynk._runtime.slot import Slot
 from fusynk._runtime.timers import Due, Timers
-from fusynk.errors import NestingTooDeep, ThreadsExhausted
+from fusynk.errors import NestingTooDeep
 from fusynk.protocols import Executor
 
 MOST_NESTED = 100
@@ -61,6 +60,7 @@ class Runner:
         self.context.run(RUN.set, self)
         self.context.run(STEP.set, None)
         self.executor = executor
+        self.threads = ThreadPermits(settings.threads, executor, self.scheduler)
         seed = settings.seed if settings.seed is not None else secrets.randbits(64)
         self.draw = Random(seed).random  # noqa: S311 - for jitter, not for secrets
         self.clock = loop_clock()
@@ -74,8 +74,6 @@ class Runner:
         self.stuck: list[str] = []
         self.live = 0
         self.spawning = 0
-        self._threads_used = 0
-        self._parked: deque[int] = deque()
         self._may_suspend = False
         self._bell: anyio.Event | None = None
         self._poked = False
@@ -145,10 +143,10 @@ class Runner:
             if due == float("inf"):
                 await bell.wait()
             else:
-                with CancelScope(deadline=due):
+                with CancelScope(deadline=due) as self.watch.nap:
                     await bell.wait()
         finally:
-            self._bell = None
+            self._bell = self.watch.nap = None
             self._poked = False
 
     def poke(self) -> None:
@@ -203,7 +201,11 @@ class Runner:
         name = self.scheduler.name_of(index)
         if name not in self.stuck:
             self.stuck.append(name)
-        logger.bind(run_id=self.run_id, layer=name).warning("A cancelled body has not ended within its grace")
+        self.warn(index, "A cancelled body has not ended within its grace")
+
+    def warn(self, index: int, message: str) -> None:
+        """Log what no error can tell, without any value of the user's."""
+        logger.bind(run_id=self.run_id, layer=self.scheduler.name_of(index)).warning(message)
 
     # Timers
 
@@ -250,9 +252,10 @@ class Runner:
             self.records.grow()
         self.records.started[index] = self.clock()
         body = program.bodies[step]
-        if body == Body.THREAD and not self._take_thread(index):
-            return None
         self.records.begun.append(index)
+        if body == Body.THREAD and not self.threads.take(index):
+            self.records.begun.pop()
+            return None
         getter = program.getters[step]
         simple = getter is not None and index == step
         values = getter(scheduler.cells) if simple and getter is not None else scheduler.arguments(index)
@@ -262,28 +265,7 @@ class Runner:
         if body == Body.INLINE:
             return call_inline(function, values)
         abandon = program.policies[step].abandon_on_timeout
-        return call_with_executor(self.executor, function, values, abandon=abandon, release=self._release_thread)
-
-    def _take_thread(self, index: int) -> bool:
-        """Take one of the run's threads, or park the step until one is free."""
-        free = self.program.settings.threads - self._threads_used - self.executor.abandoned
-        if free > 0:
-            self._threads_used += 1
-            return True
-        if not self._threads_used:
-            self.records.begun.append(index)
-            message = (
-                f"{self.scheduler.name_of(index)!r} found all {self.program.settings.threads} threads of the run held "
-                "by bodies that were given up after their timeout; give the plan more threads=..."
-            )
-            raise ThreadsExhausted(message)
-        self._parked.append(index)
-        return False
-
-    def _release_thread(self) -> None:
-        self._threads_used -= 1
-        if self._parked:
-            self.scheduler.make_ready(self._parked.popleft())
+        return call_with_executor(self.executor, function, values, abandon=abandon, release=self.threads.release)
 
     def note_suspension(self, index: int, slot: Slot) -> None:
         """Keep track of a body that waits for something."""
@@ -310,9 +292,10 @@ class Runner:
         else:
             self.scheduler.make_ready(index)
 
-    def is_cancelled(self) -> bool:
-        """Tell whether a cancellation that a body felt was meant for the run."""
-        return self.stopping or self.watch.is_requested()
+    def feel_cancellation(self) -> None:
+        """Stop if the run was cancelled from outside; a body may have felt it before the host does."""
+        if not self.stopping and self.watch.is_requested():
+            self.stop("caller")
 
     def context_of(self, index: int) -> Context:
         """Return a fresh context for a step, as its body gets one."""
@@ -356,8 +339,18 @@ class Runner:
         self.stop("signal")
 
     def note_late_failure(self, index: int, error: BaseException) -> None:
-        """Keep an error that was raised while the run was being stopped."""
+        """Keep an error that was raised while the run was being stopped.
+
+        Of two failures at one instant, the first in plan order is the one that ended the run.
+        """
         self.scheduler.settle(index, Status.FAILED, error)
+        if self.cause is None or self.records.ended[index] != self.records.ended[self.cause[0]]:
+            return
+        step = self.scheduler.step_of(index)
+        policy = self.program.policies[step]
+        would_abort = policy.on_error == "abort" and self.records.attempt_of(index) > policy.retries
+        if would_abort and (step, index) < (self.scheduler.step_of(self.cause[0]), self.cause[0]):
+            self.cause = index, error
 
 
 def _checked_depth() -> int:

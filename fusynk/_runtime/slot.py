@@ -114,16 +114,17 @@ class Slot:
         try:
             artifact: object = await Drive(body, context, waiting_for)
         except BaseException as error:
-            run.note_end(index)
-            if is_cancellation(error) and not self.timed_out and run.is_cancelled():
+            self._note_end(index)
+            if is_cancellation(error) and not self.timed_out and run.stopping:
                 raise
             # Concluded by `live`, outside the scope that a timeout has cancelled.
             self._broken = index, error
             if is_cancellation(error) and self.timed_out:
                 raise
             return
-        run.note_end(index)
+        self._note_end(index)
         if self.timed_out:
+            run.warn(index, "The result of an attempt came after its timeout and is dropped")
             self._broken = index, None
         elif artifact.__class__ in _GENERATORS:
             self._broken = index, _no_generator(run, index, artifact)
@@ -133,6 +134,12 @@ class Slot:
             run.scheduler.succeed(index, artifact)
             if run.scheduler.notices:
                 await self._see_to_notices()
+
+    def _note_end(self, index: int) -> None:
+        self._run.note_end(index)
+        # After a timeout this slot's own scope is cancelled, which says nothing about the run.
+        if not self.timed_out:
+            self._run.feel_cancellation()
 
     async def _conclude(self, index: int, raised: BaseException | None) -> None:
         """Decide what follows from an attempt that gave no artifact."""
@@ -158,7 +165,8 @@ class Slot:
             return _timeout(run, index, raised)
         if raised is None or not is_cancellation(raised):
             return raised
-        if run.is_cancelled():
+        run.feel_cancellation()
+        if run.stopping:
             return None
         stray = StrayCancellation(
             f"{run.scheduler.name_of(index)!r} raised {type(raised).__name__} although nobody had cancelled it; "

@@ -218,30 +218,34 @@ class Model:
     def _judge_due(self) -> None:
         """Judge every step whose predecessors have all ended, in plan order, and queue what is open.
 
-        Conditions that raised come last, one after the other, each an event of its own.
+        Conditions that raised fail their steps after that, one after the other, each an event of its own.
         """
         refused: list[tuple[int, Label]] = []
-        while (self._due or refused) and self.raised is None:
-            if not self._due:
-                self._flush()
-                self._event += 1
-                place, label = refused.pop(0)
-                self._fail((self.order[place], -1), label)
-                continue
-            place = heapq.heappop(self._due)
-            index = self.order[place]
+        while self.raised is None:
+            refused += self._judge_all()
+            self._enqueue(self._opened)
+            self._opened = []
+            if not refused:
+                return
+            self._event += 1
+            index, label = refused.pop(0)
+            self._fail((index, -1), label)
+
+    def _judge_all(self) -> list[tuple[int, Label]]:
+        """Judge what is due and what that makes due; return the steps whose conditions raised."""
+        refused: list[tuple[int, Label]] = []
+        while self._due:
+            index = self.order[heapq.heappop(self._due)]
             verdict = judge(self.steps[index], index, map(self._seen_by, self.steps[index].edges))
             if verdict[0] == "open":
                 self._expand(index, verdict[1])
             elif verdict[0] == "failed":
-                refused = sorted([*refused, (place, verdict[1])])
+                refused.append((index, verdict[1]))
             else:
                 self._close(index, verdict)
-        self._flush()
-
-    def _flush(self) -> None:
-        self._enqueue(self._opened)
-        self._opened = []
+        # Those that fail at one instant do so in plan order, which is unlike the queue's when that is a stack.
+        self.tied |= len(refused) > 1 and self.case.discipline == "lifo"
+        return sorted(refused, key=lambda pair: self.places[pair[0]])
 
     def _seen_by(self, edge: Edge) -> Ending:
         """What an edge sees of its source. A chained `each` sees a fan-out as soon as there are items."""

@@ -13,7 +13,6 @@ from functools import partial
 from types import ModuleType
 from typing import Any, assert_type
 
-
 from fusynk import (
     AttemptRecord,
     Batch,

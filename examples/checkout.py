@@ -226,7 +226,7 @@ async def serve_all(shop: Shop, entries: Sequence[Purchase | BrokenLine], progre
 def refusing_step(error: Refused) -> str:
     """Returns the name of the step that raised the error, which the run remembers."""
     run = run_of(error)
-    return next((step for step, failure in run.failures.items() if failure is error), "") if run else ""
+    return run.cause or "" if run else ""
 
 
 def dollars(cents: int) -> str:

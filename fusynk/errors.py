@@ -25,7 +25,6 @@ FusynkError
 """
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 
 class FusynkError(Exception):
@@ -173,16 +172,15 @@ class ThreadsExhausted(FusynkError):
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """Return ` Did you mean 'x'?` for the nearest known name, or an empty string."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only errors need it
+
     near = get_close_matches(name, known, n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def shown(value: object) -> str:
-    """Return a value as an error names it: a function or class by its quoted name, anything else as it prints."""
-    name = getattr(value, "__name__", None)
+    """Return a value as an error names it: a unit, function or class by its quoted name, anything else as it prints."""
+    name = getattr(getattr(value, "unit", value), "name", None)
+    if not isinstance(name, str):
+        name = getattr(value, "__name__", None)
     return repr(name) if isinstance(name, str) else repr(value)
-
-
-def decorate_first(value: object) -> str:
-    """Return the advice to decorate what could be a unit, or an empty text."""
-    return "; decorate it with @layer first" if callable(value) and not isinstance(value, type) else ""

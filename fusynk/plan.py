@@ -1,6 +1,6 @@
 """`compile_plan` and `Plan`: a thin front to the compiler, the runner and the renderers."""
 
-import secrets
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,29 +11,18 @@ import anyio
 from typing_extensions import TypeVar, Unpack
 
 from fusynk._core.compiler import compile_wiring
-from fusynk._core.graph import levels_of
-from fusynk._core.inputs import read_inputs
-from fusynk._core.markers import Artifact
+from fusynk._core.inputs import check_instance, read_inputs
+from fusynk._core.markers import Artifact, advice
 from fusynk._core.model import UNSET
 from fusynk._core.nodes import normalise
 from fusynk._core.notes import annotate
 from fusynk._core.options import PlanOptions, PlanSettings, plan_settings
 from fusynk._core.program import Program, build_program
-from fusynk._core.registry import AnyLayer, Namespace, module_namespace, resolve_name, units_of_module
+from fusynk._core.registry import AnyLayer, Namespace, units_of_module
 from fusynk._core.unit import Override
 from fusynk._core.wiring import EdgeKind, PlanInput, Wiring
 from fusynk._runtime.runner import Runner
-from fusynk.errors import (
-    DeadlineExceeded,
-    InvalidDeclaration,
-    InvalidPlan,
-    LoopRunning,
-    RunCancelled,
-    UnknownDependency,
-    UnknownStep,
-    decorate_first,
-    shown,
-)
+from fusynk.errors import DeadlineExceeded, InvalidDeclaration, LoopRunning, RunCancelled, UnknownStep, shown
 from fusynk.executors.threads import ThreadExecutor
 from fusynk.handle import RunHandle
 from fusynk.render.explain import explain
@@ -50,7 +39,7 @@ B = TypeVar("B")
 C = TypeVar("C")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Plan(Generic[I_contra, A_co]):
     """A compiled, immutable graph. Run it as often as you like, many times at once.
 
@@ -60,7 +49,6 @@ class Plan(Generic[I_contra, A_co]):
     _program: Program
     _input_class: type | None
     _shape: Shape
-    _overrides: Mapping[int, Override]
 
     @overload
     async def run(self, inputs: I_contra, /) -> Run[A_co]: ...
@@ -126,7 +114,7 @@ class Plan(Generic[I_contra, A_co]):
             InvalidPlan: The options do not go with a unit, as a timeout with a plain function.
         """
         settings = plan_settings("Plan.options()", self._program.settings, cast("Mapping[str, object]", options))
-        program = build_program(self._program.wiring, settings, self._overrides)
+        program = build_program(self._program.wiring, settings, self._program.overrides)
         return replace(self, _program=program)
 
     def override(self, *overrides: Override) -> "Plan[I_contra, A_co]":
@@ -141,7 +129,7 @@ class Plan(Generic[I_contra, A_co]):
             InvalidPlan: A stand-in does not take the unit's arguments.
         """
         wiring = self._program.wiring
-        found = dict(self._overrides)
+        found = dict(self._program.overrides)
         for override in overrides:
             if not isinstance(override, Override):
                 message = f"override() takes layer.returns(...), .raises(...) or .calls(...), not {override!r}."
@@ -150,8 +138,7 @@ class Plan(Generic[I_contra, A_co]):
             if step is None:
                 raise UnknownStep(unknown_step(wiring, override.unit))
             found[step] = override
-        program = build_program(wiring, self._program.settings, found)
-        return replace(self, _program=program, _overrides=MappingProxyType(found))
+        return replace(self, _program=build_program(wiring, self._program.settings, MappingProxyType(found)))
 
     def explain(self) -> str:
         """Return what the plan will do: inputs, order, where each parameter comes from, options, suspicions."""
@@ -173,7 +160,7 @@ class Plan(Generic[I_contra, A_co]):
         """The steps by depth: how many edges the longest path from a source to them has."""
         wiring = self._program.wiring
         groups: dict[int, list[str]] = {}
-        for step, level in enumerate(_depths(wiring)):
+        for step, level in enumerate(wiring.depths()):
             if step not in wiring.delays:
                 groups.setdefault(level, []).append(wiring.names[step])
         return tuple(tuple(groups[level]) for level in sorted(groups))
@@ -188,11 +175,22 @@ class Plan(Generic[I_contra, A_co]):
         """The plan's options, completed by their defaults."""
         return self._program.settings
 
+    def __copy__(self) -> "Plan[I_contra, A_co]":
+        """A plan is immutable, so it is its own copy."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Plan[I_contra, A_co]":
+        """A plan is immutable, so it is its own copy."""
+        return self
+
     def _read(self, caller: str, inputs: object, keywords: Mapping[str, object]) -> list[object]:
-        return read_inputs(caller, self._program.wiring.inputs, self._input_class, inputs, keywords)
+        wiring = self._program.wiring
+        values = read_inputs(caller, wiring.inputs, self._input_class, inputs, keywords)
+        check_instance(wiring, values)
+        return values
 
     def _runner(self, values: list[object]) -> Runner:
-        run_id = self._program.settings.run_id or secrets.token_hex(8)
+        run_id = self._program.settings.run_id or os.urandom(8).hex()
         executor = cast("Executor | None", self._program.settings.executor) or ThreadExecutor()
         return Runner(self._program, values, run_id, executor)
 
@@ -227,17 +225,6 @@ class Plan(Generic[I_contra, A_co]):
             annotate(cancelled, (), run)
             raise cancelled
         return run
-
-
-def _depths(wiring: Wiring) -> Sequence[int]:
-    """Return the level of each step; a barrier lies on no level of its own."""
-    if not wiring.delays:
-        return levels_of(wiring.predecessors)
-    depths: list[int] = []
-    for step, sources in enumerate(wiring.predecessors):
-        deepest = max((depths[source] for source in sources), default=-1)
-        depths.append(deepest if step in wiring.delays else deepest + 1)
-    return depths
 
 
 Source = Namespace | ModuleType | str
@@ -312,7 +299,7 @@ def compile_plan(*targets: object, inputs: Any = None, **options: Unpack[PlanOpt
         shape = Shape("mapping", _sinks(wiring))
     else:
         shape = Shape("one" if len(steps) == 1 else "tuple", steps)
-    return Plan(build_program(wiring, settings, {}), inputs, shape, MappingProxyType({}))
+    return Plan(build_program(wiring, settings, MappingProxyType({})), inputs, shape)
 
 
 def _whole_graph(targets: Sequence[object]) -> Namespace | None:
@@ -327,11 +314,14 @@ def _whole_graph(targets: Sequence[object]) -> Namespace | None:
         return target
     if isinstance(target, ModuleType):
         return units_of_module(target)
-    return None if ":" in target else _named_module(target)
+    return _named_module(target)
 
 
 def _named_module(name: str) -> Namespace:
     """Import a module by its name; an error inside the module goes through as it is."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        message = f"compile_plan({name!r}): that is no name of a module; pass 'package.module', a graph, or the units."
+        raise InvalidDeclaration(message)
     try:
         return units_of_module(name)
     except ModuleNotFoundError as error:
@@ -339,26 +329,18 @@ def _named_module(name: str) -> Namespace:
             raise
         message = (
             f"compile_plan({name!r}): there is no module {error.name!r}; "
-            "pass a unit, a graph, a module or its name, or 'module:unit'."
+            "correct the name, or pass a unit, a graph or a module."
         )
         raise InvalidDeclaration(message) from error
 
 
 def _target(target: object) -> tuple[AnyLayer, object]:
-    if isinstance(target, str):
-        try:
-            return resolve_name(target, module_namespace("__main__")), None
-        except UnknownDependency as error:
-            message = "The plan has 1 fault:"
-            raise InvalidPlan(message, [UnknownDependency(f"the target is {error}")]) from None
     found = normalise(target)
     if found is None:
-        if isinstance(target, (Namespace, ModuleType)):
-            message = (
-                f"compile_plan() takes a whole graph or module alone; list {shown(target)} by itself, or units only."
-            )
+        if isinstance(target, (Namespace, ModuleType, str)):
+            message = f"compile_plan() takes a whole graph or module alone; pass {shown(target)} by itself, or units."
         else:
-            message = f"compile_plan() takes units, not {shown(target)}{decorate_first(target)}."
+            message = f"compile_plan() takes units, not {shown(target)}{advice(target)}."
         raise InvalidDeclaration(message)
     return found
 

@@ -251,6 +251,8 @@ def unknown_step(wiring: Wiring, unit: object) -> str:
     """Say that a plan has no such step, and which it may be."""
     found = normalise(unit)
     name = unit if isinstance(unit, str) else found[0].unit.name if found else repr(unit)
+    if not isinstance(unit, str) and name in wiring.index:
+        return f"The plan's step {name!r} is another unit of that name, or of another instance; ask by that one."
     return f"The plan has no step {name!r}.{did_you_mean(str(name), tuple(wiring.index))}"
 
 

@@ -1,5 +1,6 @@
 """What tests of behaviour under faults share: watching what a run leaves behind, and programs of their own."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -71,3 +72,17 @@ def python(
         check=False,
         cwd=ROOT,
     )
+
+
+def program(name: str, *arguments: str, flags: Sequence[str] = (), timeout: float = 100) -> Any:
+    """Run one of `tests.programs` in a fresh interpreter and return the document it prints; it says nothing else."""
+    ended = subprocess.run(
+        [sys.executable, *flags, "-m", f"tests.programs.{name}", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        cwd=ROOT,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return json.loads(ended.stdout)

@@ -1,6 +1,7 @@
 """How a parameter is bound: its marker, the builder, a name in `depends_on`, or else an input; never otherwise."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Literal
 
@@ -43,6 +44,11 @@ async def broken() -> int:
 def number_of(number: int = -1) -> int:
     """A function whose one parameter is bound in every way."""
     return number
+
+
+@layer
+async def number_sum(count: int, size: int = 1) -> int:
+    return count + size
 
 
 class TestRules:
@@ -402,6 +408,59 @@ class TestInputs:
         assert inputs["count"].type is int
         assert inputs["names"].type == list[str]
         assert "later: any type = None" in loose.compile_plan(typed).explain()
+
+    def test_a_dataclass_holds_the_inputs(self) -> None:
+        @dataclass(frozen=True)
+        class Wanted:
+            count: int
+            size: int = 3
+
+        plan = compile_plan(number_sum, inputs=Wanted)
+
+        assert simulate(plan, Wanted(1)).result == 4
+        assert simulate(plan, Wanted(1, size=5)).result == 6
+        assert simulate(plan, {"count": 2, "size": 2}).result == 4
+
+    def test_the_default_of_a_field_does_not_reach_a_run_by_keywords(self) -> None:
+        @dataclass
+        class Wanted:
+            count: int = 100
+            size: int = 100
+
+        plan = compile_plan(number_sum, inputs=Wanted)
+
+        assert simulate(plan, {"count": 1}).result == 2
+        assert simulate(plan, Wanted()).result == 200
+
+    def test_an_attrs_class_holds_them_too(self) -> None:
+        attrs: Any = pytest.importorskip("attrs")
+        wanted = attrs.make_class("Wanted", {"count": attrs.field(type=int), "size": attrs.field(type=int, default=3)})
+
+        plan = loose.compile_plan(number_sum, inputs=wanted)
+
+        assert simulate(plan, wanted(1)).result == 4
+
+    def test_an_instance_of_a_subclass_is_one_of_the_class(self) -> None:
+        @dataclass(frozen=True)
+        class Wanted:
+            count: int
+
+        @dataclass(frozen=True)
+        class More(Wanted):
+            note: str = ""
+
+        assert simulate(compile_plan(number_sum, inputs=Wanted), More(1, "more")).result == 2
+
+    def test_a_field_that_no_unit_takes_is_a_suspicion(self) -> None:
+        @dataclass(frozen=True)
+        class Wanted:
+            count: int
+            colour: str
+
+        plan = compile_plan(number_sum, inputs=Wanted)
+
+        assert "no unit takes Wanted.colour" in plan.explain()
+        assert simulate(plan, Wanted(1, "red")).result == 2
 
     @pytest.mark.parametrize("name", ["inputs", "self", "keywords", "plan", "run_id", "tape"])
     def test_no_name_of_an_input_is_taken(self, name: str) -> None:

@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from fusynk import Cancelled, Failed, Graph, Plan, Succeeded, compile_plan, current_step, errors, run_of
+from fusynk import Cancelled, Failed, Graph, Plan, Succeeded, compile_plan, current_step, errors, run_of, when
 from fusynk.testing import run_virtual
 from fusynk.testing.virtual import Backend
 from tests.observing import assert_settled, outcomes_of, runner_of, running_tasks
@@ -331,6 +331,49 @@ def test_p09_a_second_native_cancel_does_not_tear_the_run_apart() -> None:
     assert seen == ["finally", "run left"]
 
 
+@pytest.mark.parametrize(("way", "backend"), WAYS)
+def test_p09_after_a_cancellation_nothing_is_asked_of_the_user(way: Canceller, backend: Backend) -> None:
+    graph, asked = Graph("no questions"), list[str]()
+
+    def ask(what: str) -> bool:
+        asked.append(what)
+        return True
+
+    def is_worth_it(_error: Exception) -> bool:
+        return ask("retry_on")
+
+    def recover(_error: Exception) -> bool:
+        return ask("on_error")
+
+    def accept(_artifact: object) -> bool:
+        return ask("condition")
+
+    @graph.layer(retries=3, retry_on=is_worth_it, on_error=recover)
+    async def translates() -> None:
+        ask("body")
+        try:
+            await anyio.sleep(100)
+        except anyio.get_cancelled_exc_class():
+            raise ValueError from None
+
+    @graph.layer
+    async def swallows() -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(2)
+
+    @graph.layer(depends_on=[when(swallows, accept), when(translates, accept)])
+    async def dependent() -> None:
+        ask("dependent")
+
+    async def main() -> None:
+        await way(compile_plan(graph).run)
+
+    for seed in range(8):
+        asked.clear()
+        run_virtual(main, backend=backend, tape=[seed, seed % 3, seed % 2, seed % 5])
+        assert asked == ["body"], f"tape of seed {seed}"
+
+
 async def run_in_task(plan: Plan[Any, Any]) -> None:
     await plan.run()
 
@@ -435,9 +478,7 @@ def test_p09_it_ends_the_run_like_any_other_failure(body: Any, backend: Backend)
 
 
 @pytest.mark.parametrize("raised", [asyncio.CancelledError, asyncio.CancelledError("with a text")])
-async def test_p09_so_is_one_from_a_thread(raised: Any, anyio_backend_name: str) -> None:
-    if anyio_backend_name == "trio":
-        pytest.skip("asyncio's own exception")
+def test_p09_so_is_one_from_a_thread(raised: Any) -> None:
     graph = Graph("stray thread")
 
     @graph.layer(on_error="continue")
@@ -448,7 +489,7 @@ async def test_p09_so_is_one_from_a_thread(raised: Any, anyio_backend_name: str)
     async def sibling() -> str:
         return "went on"
 
-    run = await compile_plan(graph).run()
+    run = compile_plan(graph).run_sync()
 
     assert run["sibling"] == "went on"
     assert isinstance(run.failures["blocking"], errors.StrayCancellation)

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 from fusynk._core.batch import Batch
+from fusynk._core.callables import is_coroutine_function
 from fusynk._core.faults import Faults, where
 from fusynk._core.graph import cycles_among, start_order, successors_of
 from fusynk._core.inputs import check_input_class, gather_inputs, unused_fields
+from fusynk._core.markers import Use
 from fusynk._core.model import UNSET, Location
 from fusynk._core.nodes import Collector, Node, connect_run_modes
 from fusynk._core.notes import path_text
@@ -14,7 +16,7 @@ from fusynk._core.options import PlanSettings, UnitOptions, policy_of
 from fusynk._core.program import unstoppable
 from fusynk._core.ready import ready_queue
 from fusynk._core.registry import AnyLayer
-from fusynk._core.signature import is_coroutine_function, resolve_annotation, return_annotation
+from fusynk._core.signature import Parameter, resolve_annotation, return_annotation
 from fusynk._core.typecheck import is_incompatible, is_never_iterable, item_type, type_name
 from fusynk._core.unit import Members, Unit
 from fusynk._core.wiring import Body, EdgeKind, PlanInput, Wiring
@@ -133,13 +135,21 @@ def _check_edges(nodes: Sequence[Node], faults: Faults) -> None:
             if id(source) not in returns:
                 returns[id(source)] = _artifact_type(source)
             wanted = resolve_annotation(node.function, parameter.annotation)
-            problem = _mismatch(node, edge, returns[id(source)], wanted)
+            problem = _mismatch(node, edge, returns[id(source)], wanted) or _misnamed(parameter, returns[id(source)])
             if problem:
                 message = (
                     f"takes {parameter.name!r} as {type_name(wanted)}, but {where(cast('Unit', source.unit))} "
                     f"{problem}; change one of the annotations, or the edge."
                 )
                 faults.add(IncompatibleEdge, cast("Unit", node.unit), message)
+
+
+def _misnamed(parameter: Parameter, produced: object) -> str:
+    """Compare the type given to `use("name", type=...)`."""
+    marker = parameter.default
+    if isinstance(marker, Use) and marker.type is not None and is_incompatible(produced, marker.type):
+        return f"returns {type_name(produced)}, not type={type_name(marker.type)}"
+    return ""
 
 
 def _mismatch(node: Node, edge: int, produced: object, wanted: object) -> str:
@@ -183,9 +193,7 @@ def _wiring(
     for step, node in enumerate(nodes):
         for position, predicate in (node.conditions or {}).items():
             conditions[step, position] = predicate
-    # Most steps have edges of a few patterns; equal ones are kept once.
-    kinds: dict[bytes, bytes] = {}
-    edges: dict[tuple[int, ...], tuple[int, ...]] = {}
+    kinds: dict[bytes, bytes] = {}  # most steps have edges of a few patterns; equal ones are kept once
     return Wiring(
         names=tuple(_names(nodes)),
         layers=tuple(node.layer for node in nodes),
@@ -199,7 +207,7 @@ def _wiring(
         successors=tuple(tuple(dependents) for dependents in successors_of(predecessors)),
         conditions=conditions,
         parameters=tuple(node.parameters for node in nodes),
-        edges=tuple(edges.setdefault(row, row) for row in (tuple(node.edges) for node in nodes)),
+        edges=tuple(node.edges for node in nodes),
         fan_outs={step: node.each_edge for step, node in enumerate(nodes) if node.each_edge >= 0},
         delays={step: node.delay for step, node in enumerate(nodes) if node.unit is None},
         priorities=tuple(node.unit.options.priority if node.unit is not None else 0 for node in nodes),

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from typing_extensions import Unpack
@@ -12,7 +13,7 @@ from fusynk._core.markers import Artifact
 from fusynk._core.options import LayerOptions, Mode, WorkerOptions, unit_options
 from fusynk._core.registry import Namespace
 from fusynk._core.unit import Layer, Process, Worker
-from fusynk.errors import InvalidDeclaration
+from fusynk.errors import InvalidDeclaration, InvalidOption
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -212,6 +213,9 @@ class ProcessDecorator:
         if named is None:
             unit_options("@process", options)
             return partial(declare_unit, "@process", Process, self._namespace, members=group, options=options)
+        if "name" in options:
+            message = f"process({named!r}, name={options['name']!r}) has two names; leave one out."
+            raise InvalidOption(message)
         merged = cast("LayerOptions", {"name": named, **options})
         return declare_unit("@process", Process, self._namespace, None, members=group, options=merged)
 
@@ -283,7 +287,7 @@ class Graph(Namespace):
                 message = f"bind={{{parameter!r}: {source!r}}} must map to a unit or its name."
                 raise InvalidDeclaration(message)
             sources[parameter] = source
-        return declare_unit("@layer", Layer, self, function, options=options, bind=sources)
+        return declare_unit("@layer", Layer, self, function, options=options, bind=MappingProxyType(sources))
 
     def remove_layer(self, name: str) -> None:
         """Remove a unit; units that depend on it are found at the next compile.

@@ -8,13 +8,13 @@ from pathlib import PurePath
 from types import FrameType, MappingProxyType
 from typing import Any, cast
 
-from fusynk._core.markers import Artifact, When
+from fusynk._core.callables import is_coroutine_function
+from fusynk._core.markers import Artifact, When, advice
 from fusynk._core.model import Location
 from fusynk._core.options import Dependency, LayerOptions, Mode, unit_options
 from fusynk._core.registry import AnyLayer, Namespace, module_namespace, next_sequence
-from fusynk._core.signature import is_coroutine_function
 from fusynk._core.unit import Members, Unit, UnitKind, plain_function
-from fusynk.errors import InvalidDeclaration, InvalidOption, decorate_first, shown
+from fusynk.errors import InvalidDeclaration, InvalidOption, shown
 
 NOTHING_BOUND: Mapping[str, Artifact[object] | str] = MappingProxyType({})
 _OWN_FILES = frozenset({__file__, str(PurePath(__file__).with_name("declare.py"))})
@@ -24,7 +24,7 @@ def members_of(units: tuple[object, ...], mode: Mode, size: int, delay: float) -
     """Check the members of a process and its run mode."""
     for member in units:
         if not isinstance(member, Artifact):
-            message = f"@process takes units as members, not {shown(member)}{decorate_first(member)}."
+            message = f"@process takes units as members, not {shown(member)}{advice(member)}."
             raise InvalidDeclaration(message)
     seen: set[object] = set()
     for member in units:
@@ -86,7 +86,7 @@ def declare_unit(
         members=members,
         location=_location(plain),
         namespace=namespace,
-        scope=str(getattr(plain, "__qualname__", "")).rpartition(".")[0],
+        scope=_scope(plain, named="name" in options),
         sequence=next_sequence(),
     )
     layer = kind(unit, cast("Callable[..., object]", function) if function is not None else _gathered)
@@ -100,10 +100,20 @@ def _declaring_module(function: object, *, named: bool) -> str:
     That is the function's own, so that decorators may be wrapped by others. A function taken from elsewhere
     under a name of its own, `layer(existing, name="x")`, belongs to the module that names it.
     """
-    own: str | None = getattr(function, "__module__", None) if inspect.isroutine(function) else None
-    if own is not None and not named:
-        return own
+    if inspect.isroutine(function) and not named:
+        return str(getattr(function, "__module__", None) or "__main__")
     return str(_declaring_frame().f_globals.get("__name__", "__main__"))
+
+
+def _scope(function: object, *, named: bool) -> str:
+    """Return the class or function that a declaration stands in, as in `__qualname__`; empty at the top."""
+    if inspect.isroutine(function) and not named:
+        return str(getattr(function, "__qualname__", "")).rpartition(".")[0]
+    frame = _declaring_frame()
+    if "__qualname__" in frame.f_locals:  # a class body
+        return str(frame.f_locals["__qualname__"])
+    inside = frame.f_code.co_flags & inspect.CO_NEWLOCALS
+    return f"{frame.f_code.co_qualname}.<locals>" if inside else ""
 
 
 def _declaring_frame() -> FrameType:
@@ -163,16 +173,14 @@ def _dependencies(name: str, given: object) -> tuple[Dependency, ...]:
     """Return `depends_on` as a tuple, whatever form it was written in."""
     single = isinstance(given, (Artifact, When, str, staticmethod, classmethod))
     if not single and not isinstance(given, Iterable):
-        message = (
-            f"depends_on of {name!r} must be units, names or when(...), not {shown(given)}{decorate_first(given)}."
-        )
+        message = f"depends_on of {name!r} must be units, names or when(...), not {shown(given)}{advice(given)}."
         raise InvalidDeclaration(message)
     listed: list[Any] = [given] if single else list(cast("Iterable[Any]", given))
     found: list[Any] = [plain_function(one) for one in listed]
     for one in found:
         if not _is_dependency(one):
-            advice = decorate_first(one) or "; list units, their names, or when(unit, condition)"
-            message = f"depends_on of {name!r} lists {shown(one)}, which is no unit{advice}."
+            instead = advice(one) or "; list units, their names, or when(unit, condition)"
+            message = f"depends_on of {name!r} lists {shown(one)}, which is no unit{instead}."
             raise InvalidDeclaration(message)
     return tuple(cast("list[Dependency]", found))
 

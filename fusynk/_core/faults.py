@@ -10,9 +10,9 @@ class Faults:
     def __init__(self) -> None:
         self._found: list[tuple[int, PlanFault]] = []
 
-    def __bool__(self) -> bool:
-        """Tell whether there are any."""
-        return bool(self._found)
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._found)
 
     def add(self, kind: type[PlanFault], unit: Unit | None, message: str) -> None:
         """Note a fault.

@@ -3,16 +3,20 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from fusynk._core.faults import Faults, where
+from fusynk._core.markers import Marker, When
 from fusynk._core.model import UNSET
 from fusynk._core.nodes import Node
 from fusynk._core.signature import Parameter, resolve_annotation
 from fusynk._core.typecheck import is_incompatible, type_name
-from fusynk._core.unit import Unit
-from fusynk._core.wiring import PlanInput
+from fusynk._core.unit import Layer, Unit, plain_function
+from fusynk._core.wiring import PlanInput, Wiring
 from fusynk.errors import IncompatibleEdge, InputConflict, InvalidInputs, MissingInput, did_you_mean
+
+if TYPE_CHECKING:
+    from fusynk._core.registry import AnyLayer
 
 
 @dataclass(slots=True)
@@ -22,6 +26,7 @@ class _Draft:
     type: object
     typed_by: Unit
     default: object
+    default_by: Unit
     required: bool
     needed_by: list[str] = field(default_factory=list[str])
 
@@ -54,7 +59,7 @@ def _gather(drafts: dict[str, _Draft], node: Node, parameter: Parameter, faults:
     wanted = resolve_annotation(node.function, parameter.annotation)
     draft = drafts.get(name)
     if draft is None:
-        drafts[name] = _Draft(wanted, unit, default, default is UNSET, [unit.name])
+        drafts[name] = _Draft(wanted, unit, default, unit, default is UNSET, [unit.name])
         return
     draft.needed_by.append(unit.name)
     if is_incompatible(wanted, draft.type) and is_incompatible(draft.type, wanted):
@@ -68,10 +73,10 @@ def _gather(drafts: dict[str, _Draft], node: Node, parameter: Parameter, faults:
     if default is UNSET:
         draft.required = True
     elif draft.default is UNSET:
-        draft.default = default
+        draft.default, draft.default_by = default, unit
     elif not _same(default, draft.default):
         message = (
-            f"gives input {name!r} the default {default!r}, but {where(draft.typed_by)} gives it {draft.default!r}; "
+            f"gives input {name!r} the default {default!r}, but {where(draft.default_by)} gives it {draft.default!r}; "
             "agree on one, or rename one of the parameters."
         )
         faults.add(InputConflict, unit, message)
@@ -149,7 +154,35 @@ def read_inputs(
     missing = [needed for needed in inputs if needed.default is UNSET and needed.name not in given]
     if unknown or missing:
         raise InvalidInputs(f"{caller} got wrong inputs: {_told(unknown, missing, inputs, declared)}")
-    return [given.get(needed.name, needed.default) for needed in inputs]
+    values = [given.get(needed.name, needed.default) for needed in inputs]
+    for needed, value in zip(inputs, values, strict=True):
+        if isinstance(value, (Marker, When)):
+            message = (
+                f"{caller} got {value!r} for input {needed.name!r}; pass a value, use(...) belongs into a signature."
+            )
+            raise InvalidInputs(message)
+    return values
+
+
+def check_instance(wiring: Wiring, values: Sequence[object]) -> None:
+    """Check that methods which the instance among the inputs overrides are not passed over.
+
+    Raises:
+        InvalidInputs: The instance's class overrides a method that the plan was compiled with.
+    """
+    cell = wiring.input_cells.get("self")
+    if cell is None:
+        return
+    owner = type(values[cell - len(wiring.names)])
+    for unit in wiring.layers:
+        layer = cast("AnyLayer", unit)
+        attribute = layer.attribute if isinstance(unit, Layer) else None
+        if attribute is not None and plain_function(getattr(owner, attribute, layer)) is not layer:
+            message = (
+                f"{owner.__name__} overrides {attribute!r}, which this plan took from its base class; "
+                "compile the plan of the instance: compile_plan(instance.method)."
+            )
+            raise InvalidInputs(message)
 
 
 def _fields_of(

@@ -7,8 +7,9 @@ from typing import Any, Generic, cast, overload
 
 from typing_extensions import TypeVar
 
+from fusynk._core.callables import is_coroutine_function, takes_positional
 from fusynk._core.model import UNSET, Outcome
-from fusynk.errors import InvalidDeclaration, decorate_first, shown
+from fusynk.errors import InvalidDeclaration, shown
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -34,8 +35,7 @@ class Marker:
 
     def __repr__(self) -> str:
         """Show what was written."""
-        name = self.source if isinstance(self.source, str) else getattr(self.source, "__name__", "?")
-        return f"{type(self).__name__.lower()}({name})"
+        return f"{type(self).__name__.lower()}({source_name(self)})"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -81,7 +81,7 @@ def _checked(caller: str, source: object, predicate: object = None) -> Artifact[
             message = f"{caller}('') names no unit; pass the unit, or its name."
             raise InvalidDeclaration(message)
     elif not isinstance(source, Artifact):
-        message = f"{caller}() takes a unit or its name, not {shown(source)}{decorate_first(source)}."
+        message = f"{caller}() takes a unit or its name, not {shown(source)}{advice(source)}."
         raise InvalidDeclaration(message)
     _check_predicate(caller, predicate)
     return cast("Artifact[object] | str", source)
@@ -93,12 +93,28 @@ def _check_predicate(caller: str, predicate: object) -> None:
     if not callable(predicate):
         message = f"The condition of {caller}() must be a function of the artifact, not {predicate!r}."
         raise InvalidDeclaration(message)
-    if inspect.iscoroutinefunction(predicate):
+    if is_coroutine_function(predicate) or inspect.isgeneratorfunction(predicate):
         message = (
-            f"The condition of {caller}() is asynchronous, so it would always count as true; "
+            f"The condition of {caller}() returns no truth but something to be run, which always counts as true; "
             "decide in a layer and condition on what it returns."
         )
         raise InvalidDeclaration(message)
+    if not takes_positional(predicate, 1):
+        message = f"The condition of {caller}() must take one argument, the artifact; {shown(predicate)} does not."
+        raise InvalidDeclaration(message)
+
+
+def source_name(marker: Marker) -> str:
+    """Return the name of the unit that a marker stands for."""
+    return marker.source if isinstance(marker.source, str) else shown(marker.source).strip("'")
+
+
+def advice(value: object) -> str:
+    """Say how something that is no unit could become one, or return an empty text."""
+    hidden = getattr(value, "__wrapped__", None)
+    if isinstance(hidden, Artifact):
+        return "; another decorator hides the unit: put @layer on top of it"
+    return "; decorate it with @layer first" if callable(value) and not isinstance(value, type) else ""
 
 
 class UseFunction:

@@ -40,7 +40,7 @@ CancelledBy = Literal["caller", "abort", "deadline", "stop", "signal"]
 SkipCause = Literal["failure", "condition"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Succeeded(Generic[T_co]):
     """The step returned.
 

@@ -7,7 +7,7 @@ from types import MethodType
 from typing import Any, cast
 
 from fusynk._core.faults import Faults
-from fusynk._core.markers import Artifact, Each, Predicate, Use, When
+from fusynk._core.markers import Artifact, Each, Predicate, Use, When, advice
 from fusynk._core.model import UNSET
 from fusynk._core.registry import AnyLayer, resolve_name
 from fusynk._core.signature import Parameter, read_parameters
@@ -24,6 +24,7 @@ from fusynk.errors import (
 )
 
 _BROKEN = -2
+_MOST_HINTS = 20
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +40,7 @@ class Node:
     layer: AnyLayer | None
     function: Callable[..., object] | None = None
     parameters: tuple[Parameter, ...] = ()
-    edges: list[int] = field(default_factory=list[int])
+    edges: tuple[int, ...] = ()
     sources: list["Node"] = field(default_factory=list["Node"])
     kinds: bytearray = field(default_factory=bytearray)
     conditions: dict[int, Predicate] | None = None
@@ -94,6 +95,7 @@ class Collector:
         self._faults = faults
         self._known: dict[tuple[int, int], Node] = {}
         self._open: list[Node] = []
+        self._edges: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._parameters: dict[tuple[int, bool], tuple[Parameter, ...]] = {}
 
     def collect(self, targets: Iterable[tuple[AnyLayer, object]]) -> list[Node]:
@@ -125,8 +127,9 @@ class Collector:
             node.members = self._member_nodes(node, unit.members)
         by_name = self._order_sources(node, unit) if unit.depends_on else {}
         node.parameters = self._read(node, unit)
-        for parameter in node.parameters:
-            node.edges.append(self._edge_to(node, unit, parameter, by_name))
+        edges = tuple([self._edge_to(node, unit, parameter, by_name) for parameter in node.parameters])
+        # Most steps have edges of a few patterns; equal ones are kept once.
+        node.edges = self._edges.setdefault(edges, edges)
         if unit.each and node.each_edge < 0:
             message = (
                 "is declared by .each, but no parameter has each(...) as its default; name the unit to fan out over."
@@ -219,11 +222,21 @@ class Collector:
         """Return the node of an edge's source as seen from another node, or note why there is none."""
         unit = cast("Unit", node.unit)
         try:
-            layer, instance = _sibling(_found(source, unit), node.instance)
+            layer, instance = _sibling(self._found(source, unit), node.instance)
         except (PlanFault, InvalidDeclaration) as error:
             self._faults.add(UnknownDependency, unit, f"depends on {error}")
             return None
         return self._node(layer, instance)
+
+    def _found(self, source: Artifact[object] | str, unit: Unit) -> tuple[AnyLayer, object]:
+        if isinstance(source, str):
+            hints = len(self._faults) < _MOST_HINTS
+            return resolve_name(source, unit.namespace, unit.scope, hints=hints), None
+        found = normalise(source)
+        if found is None:
+            message = f"{shown(source)}, which is no unit{advice(source)}."
+            raise UnknownDependency(message)
+        return found
 
     def _member_nodes(self, node: Node, members: Members) -> list[Node]:
         found = [self._resolve(node, member) for member in members.units]
@@ -236,7 +249,7 @@ class Collector:
         if unit.function is None:
             node.function = _collect_artifacts
             node.parameters = tuple(Parameter(member.name, True, UNSET, ABSENT) for member in node.members)  # noqa: FBT003 - keyword-only
-            node.edges = [node.connect(member, EdgeKind.MEMBER) for member in node.members]
+            node.edges = tuple([node.connect(member, EdgeKind.MEMBER) for member in node.members])
             return
         taken = {id(source) for source in node.sources}
         for member in node.members:
@@ -247,16 +260,6 @@ class Collector:
 def _collect_artifacts(**artifacts: object) -> dict[str, object]:
     """Be the function of a process that has none."""
     return {name: artifact for name, artifact in artifacts.items() if artifact is not ABSENT}
-
-
-def _found(source: Artifact[object] | str, unit: Unit) -> tuple[AnyLayer, object]:
-    if isinstance(source, str):
-        return resolve_name(source, unit.namespace, unit.scope), None
-    found = normalise(source)
-    if found is None:
-        message = f"{shown(source)}, which is no unit; decorate it with @layer first."
-        raise UnknownDependency(message)
-    return found
 
 
 def _sibling(found: tuple[AnyLayer, object], instance: object) -> tuple[AnyLayer, object]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, cast
 from typing_extensions import TypedDict
 
 from fusynk._core.backoff import Backoff
+from fusynk._core.callables import takes_positional
 from fusynk._core.markers import Artifact, When
 from fusynk._core.model import UNSET, Unset
 from fusynk.errors import InvalidOption, UnknownOption, did_you_mean
@@ -94,11 +95,19 @@ def _or_none(accepts: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: value is None or accepts(value)
 
 
+def _is_function(value: object) -> bool:
+    """Tell whether this is a function of one argument."""
+    return callable(value) and takes_positional(value, 1)
+
+
 def _is_retry_on(value: object) -> bool:
     if not isinstance(value, tuple):
-        return callable(value)
-    members = cast("tuple[object, ...]", value)
-    return all(isinstance(member, type) and issubclass(member, BaseException) for member in members)
+        return _is_error_type(value) or _is_function(value)
+    return all(_is_error_type(member) for member in cast("tuple[object, ...]", value))
+
+
+def _is_error_type(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
 
 
 def _is_tags(value: object) -> bool:
@@ -113,13 +122,13 @@ _SHARED_RULES: tuple[_Rule, ...] = (
     ("retries", lambda v: _is_count(v) and cast("int", v) <= MAX_RETRIES, f"a whole number from 0 to {MAX_RETRIES}"),
     (
         "retry_delay",
-        lambda v: isinstance(v, Backoff) or callable(v) or _is_seconds(v),
+        lambda v: isinstance(v, Backoff) or _is_function(v) or _is_seconds(v),
         "seconds, a backoff(...), or a function of the attempt",
     ),
     ("timeout", _or_none(_is_positive_seconds), "a positive number of seconds, or None"),
     (
         "on_error",
-        lambda v: v in ("abort", "continue") or callable(v),
+        lambda v: v in ("abort", "continue") or _is_function(v),
         '"abort", "continue" or a function of the error that returns the artifact',
     ),
 )
@@ -128,7 +137,7 @@ _UNIT_RULES: tuple[_Rule, ...] = (
     *_SHARED_RULES,
     ("description", lambda v: isinstance(v, str), "a text"),
     ("priority", lambda v: isinstance(v, int) and not isinstance(v, bool), "a whole number"),
-    ("retry_on", _is_retry_on, "exception types or a function of the error"),
+    ("retry_on", _is_retry_on, "exception types, or a function of the error"),
     ("run_in", lambda v: v in ("auto", "inline", "thread"), '"auto", "inline" or "thread" in this version'),
     ("abandon_on_timeout", lambda v: isinstance(v, bool), "True or False"),
     ("tags", _is_tags, "a sequence of texts"),

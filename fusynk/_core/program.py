@@ -1,16 +1,16 @@
 """A wiring made ready to run: how each step is called, with what, and under which policy."""
 
-import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
+from fusynk._core.callables import is_coroutine_function
 from fusynk._core.faults import Faults
 from fusynk._core.model import UNSET
 from fusynk._core.options import PlanSettings, Policy, policy_of
-from fusynk._core.signature import Parameter, is_coroutine_function
+from fusynk._core.signature import Parameter
 from fusynk._core.unit import Override, Unit
 from fusynk._core.wiring import Body, EdgeKind, Wiring
 from fusynk.errors import UnknownParameter, UnstoppableTimeout, shown
@@ -34,7 +34,8 @@ class Program:
         bodies: How to call it, as bytes of `Body`.
         getters: Takes the arguments out of the cells; `None` for none.
         plain: 1 for each step that is a coroutine function whose arguments are all simply cells.
-        replaced: The steps whose function was replaced as a whole.
+        replaced: The steps that return a given artifact; a fan-out among them does not expand.
+        overrides: What stands in for functions, by step.
         timed: Whether any step has a timeout.
     """
 
@@ -46,6 +47,7 @@ class Program:
     getters: tuple[Getter | None, ...]
     plain: bytes
     replaced: frozenset[int]
+    overrides: Mapping[int, Override]
     timed: bool
 
 
@@ -84,7 +86,8 @@ def build_program(wiring: Wiring, settings: PlanSettings, overrides: Mapping[int
         bodies=bytes(bodies),
         getters=tuple(getters),
         plain=bytes(plain),
-        replaced=frozenset(step for step, override in overrides.items() if override.verb != "calls"),
+        replaced=frozenset(step for step, override in overrides.items() if override.verb == "returns"),
+        overrides=overrides,
         timed=any(policy.timeout is not None for policy in policies),
     )
 
@@ -153,9 +156,23 @@ def _stand_in(override: Override, body: int) -> tuple[Callable[..., object], int
     async def stand_in(*_: object, **__: object) -> object:
         if override.verb == "returns":
             return value
-        raise cast("BaseException", value() if isinstance(value, type) else copy.copy(value))
+        raise _copied(cast("BaseException | type[BaseException]", value))
 
     return stand_in, Body.COROUTINE if body != Body.BARRIER else body
+
+
+def _copied(error: BaseException | type[BaseException]) -> BaseException:
+    """Return a fresh exception for one attempt, made without `__init__`, which may take other arguments."""
+    if isinstance(error, type):
+        return error()
+    try:
+        twin = type(error).__new__(type(error), *error.args)
+        vars(twin).update(vars(error))
+    except Exception:  # noqa: BLE001 - an exception that cannot be copied is raised itself
+        return error
+    twin.__cause__, twin.__context__ = error.__cause__, error.__context__
+    twin.__suppress_context__ = error.__suppress_context__
+    return twin
 
 
 def _check_stand_in(wiring: Wiring, step: int, override: Override, faults: Faults) -> None:

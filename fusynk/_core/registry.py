@@ -148,13 +148,14 @@ def units_of_module(module: ModuleType | str) -> Namespace:
     return module_namespace(name)
 
 
-def resolve_name(name: str, namespace: Namespace, scope: str = "") -> AnyLayer:
+def resolve_name(name: str, namespace: Namespace, scope: str = "", *, hints: bool = True) -> AnyLayer:
     """Find a unit by the name that a declaration uses.
 
     Args:
         name: A name of the same graph, or `pkg.mod:name`.
         namespace: The graph of the unit that asks.
         scope: The class or function that declares it, or an empty text.
+        hints: Whether to look for the nearest name, which takes time where there are many.
 
     Raises:
         UnknownDependency: Nothing of that name is declared; the message goes on after "depends on".
@@ -164,7 +165,7 @@ def resolve_name(name: str, namespace: Namespace, scope: str = "") -> AnyLayer:
         return found
     module, colon, attribute = name.partition(":")
     if not colon:
-        hint = did_you_mean(name, namespace.names(scope)) or (
+        hint = (did_you_mean(name, namespace.names(scope)) if hints else "") or (
             f" Declare it in {namespace.name!r}, or write 'module:{name}' for one that is elsewhere."
         )
         message = f"{name!r}, which nothing declares.{hint}"
@@ -173,6 +174,9 @@ def resolve_name(name: str, namespace: Namespace, scope: str = "") -> AnyLayer:
 
 
 def _imported_unit(module: str, attribute: str) -> AnyLayer:
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        message = f"'{module}:{attribute}', which is no name of a unit; write 'package.module:unit'."
+        raise UnknownDependency(message)
     try:
         imported = import_module(module)
     except ModuleNotFoundError as error:
@@ -184,7 +188,9 @@ def _imported_unit(module: str, attribute: str) -> AnyLayer:
     found: object = getattr(imported, attribute, None) if declared is None else declared
     if isinstance(found, Layer):
         return cast("AnyLayer", found)
-    hint = did_you_mean(attribute, tuple(module_namespace(module).units)) or " Decorate it there with @layer."
+    hint = did_you_mean(attribute, tuple(module_namespace(module).units))
+    if not hint and callable(found):
+        hint = " Decorate it there with @layer."
     problem = f"declares no unit {attribute!r}" if found is None else f"has a plain {attribute!r}, which is no unit"
     message = f"'{module}:{attribute}', but module {module!r} {problem}.{hint}"
     raise UnknownDependency(message)

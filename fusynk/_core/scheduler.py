@@ -5,6 +5,7 @@ from heapq import heapify, heappop, heappush
 from typing import cast
 
 from fusynk._core.batch import Batch
+from fusynk._core.fan_out import FailedItem, items_of
 from fusynk._core.model import UNSET, Cancelled, CancelledBy, Failed, Outcome, Skipped, Status, Succeeded
 from fusynk._core.ready import Discipline, ready_queue
 from fusynk._core.wiring import Argument, EdgeKind, Wiring
@@ -36,7 +37,7 @@ class Scheduler:
     ) -> None:
         count = len(wiring.names)
         self.wiring = wiring
-        self.discipline = discipline
+        self.discipline: Discipline = discipline
         self.base = count + len(inputs)
         self.cells: list[object] = [None] * count
         self.cells += inputs
@@ -292,8 +293,9 @@ class Scheduler:
             values: list[object] = [UNSET] * len(upstream)
         else:
             try:
-                values = _items_of(self.cells[source])
+                values = items_of(self.cells[source])
             except Exception as error:  # noqa: BLE001 - iterating is the user's code
+                error.add_note(f"while fanning {self.wiring.names[step]!r} out over {self._source_name(step)!r}")
                 self.notices.append(("fail", step, error))
                 return []
         first = len(self.state)
@@ -331,7 +333,7 @@ class Scheduler:
             if self.state[former] == _SKIPPED:
                 return self._ended(item, _SKIPPED, self.cells[former])
             self.item_values[position] = self.cells[former]
-        elif isinstance(self.item_values[position], _FailedItem):
+        elif isinstance(self.item_values[position], FailedItem):
             return self._ended(item, _SKIPPED, Skipped(self._source_name(step), "failure"))
         fresh.append(item)
         return []
@@ -360,27 +362,11 @@ class Scheduler:
         position = item - self.base
         while self.state[item] == _SKIPPED:
             step, value = self.owners[position], self.item_values[position]
-            if isinstance(value, _FailedItem):
+            if isinstance(value, FailedItem):
                 return value.error
             item = self.items[self.wiring.predecessors[step][self.fan_outs[step]]][self.item_numbers[position]]
             position = item - self.base
         return cast("BaseException", self.cells[item])
-
-
-class _FailedItem:
-    """An item that a given `Batch` holds as failed."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
-def _items_of(collection: object) -> list[object]:
-    """Return the items to fan out over; a batch keeps the places of its failed ones."""
-    if isinstance(collection, Batch):
-        batch = cast("Batch[object]", collection)
-        every = {**batch.succeeded, **{number: _FailedItem(error) for number, error in batch.failed.items()}}
-        return [every[number] for number in sorted(every)]
-    return list(cast("Iterable[object]", collection))
 
 
 def _is_met(verdict: object) -> bool:

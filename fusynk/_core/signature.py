@@ -9,6 +9,7 @@ from functools import partial
 from types import CellType, SimpleNamespace
 from typing import cast
 
+from fusynk._core.markers import Marker
 from fusynk._core.model import UNSET
 
 
@@ -47,7 +48,7 @@ def read_parameters(function: Callable[..., object]) -> tuple[Parameter, ...]:
             UNSET if parameter.default is inspect.Parameter.empty else parameter.default,
         )
         for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind in _FILLED and name not in fixed
+        if parameter.kind in _FILLED and (name not in fixed or isinstance(fixed[name], Marker))
     )
 
 
@@ -94,12 +95,3 @@ def _closure_of(function: object) -> dict[str, object]:
         with suppress(ValueError):
             found[name] = cell.cell_contents
     return found
-
-
-def is_coroutine_function(function: object) -> bool:
-    """Tell whether calling this gives a coroutine: a function, a method, a partial or a callable object."""
-    while isinstance(function, partial):
-        function = cast("partial[object]", function).func
-    if inspect.iscoroutinefunction(function):
-        return True
-    return not inspect.isroutine(function) and inspect.iscoroutinefunction(getattr(type(function), "__call__", None))  # noqa: B004 - the method itself is needed

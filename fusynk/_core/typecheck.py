@@ -5,6 +5,7 @@ import typing
 from abc import ABCMeta
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import cast
 
 from fusynk._core.model import UNSET
@@ -18,9 +19,13 @@ def is_incompatible(produced: object, wanted: object) -> bool:
 
     Only two plain, unrelated classes are certain; a union, a protocol, an abstract class or a generic is not.
     """
-    if not (_is_plain(produced) and _is_plain(wanted)):
+    return isinstance(produced, type) and isinstance(wanted, type) and _are_unrelated(produced, wanted)
+
+
+@lru_cache(maxsize=1024)
+def _are_unrelated(one: type[object], other: type[object]) -> bool:
+    if not (_is_plain(one) and _is_plain(other)):
         return False
-    one, other = cast("type[object]", produced), cast("type[object]", wanted)
     if issubclass(one, other) or issubclass(other, one):
         return False
     return other not in _TOWER.get(one, ())

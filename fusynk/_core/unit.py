@@ -2,14 +2,19 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
 
-from fusynk._core.markers import Artifact, Each, Marker, Use
+from fusynk._core.batch import Batch
+from fusynk._core.callables import takes_positional
+from fusynk._core.calling import CallGuard, public_signature
+from fusynk._core.markers import Artifact
 from fusynk._core.model import Location
 from fusynk._core.options import Dependency, Mode, UnitOptions
-from fusynk.errors import InvalidDeclaration, MissingArtifact
+from fusynk.errors import InvalidDeclaration
 
 if TYPE_CHECKING:
     from fusynk._core.registry import Namespace
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
 
         __wrapped__: Callable[..., object]
         __name__: str
+        __qualname__: str
 
         def __init__(self, wrapped: object, wrapper: object) -> None: ...
 
@@ -93,63 +99,6 @@ def plain_function(function: object) -> object:
     return function
 
 
-def _checked_call(
-    wrapped: Callable[..., object], _instance: object, args: tuple[object, ...], kwargs: dict[str, object]
-) -> object:
-    """Call a unit's function as written, unless an artifact is missing."""
-    if _artifact_parameters(wrapped) or any(isinstance(value, Marker) for value in (*args, *kwargs.values())):
-        _require_artifacts(wrapped, args, kwargs)
-    return wrapped(*args, **kwargs)
-
-
-def _artifact_parameters(function: Callable[..., object]) -> bool:
-    """Tell whether any default is a marker; quick, because every call asks."""
-    plain = getattr(function, "__func__", function)
-    defaults: tuple[object, ...] = getattr(plain, "__defaults__", None) or ()
-    keyword_defaults: dict[str, object] = getattr(plain, "__kwdefaults__", None) or {}
-    return any(isinstance(default, Marker) for default in (*defaults, *keyword_defaults.values()))
-
-
-def _require_artifacts(wrapped: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-    bound = inspect.signature(wrapped).bind_partial(*args, **kwargs)
-    bound.apply_defaults()
-    for parameter, value in bound.arguments.items():
-        if isinstance(value, Marker):
-            source = value.source if isinstance(value.source, str) else getattr(value.source, "__name__", "?")
-            name = getattr(wrapped, "__name__", "the unit")
-            message = (
-                f"{name}() was called without {parameter!r}, the artifact of {source!r}; "
-                f"pass {parameter}=..., or run it in a plan."
-            )
-            raise MissingArtifact(message)
-
-
-def _public_signature(wrapped: Callable[..., object]) -> inspect.Signature:
-    """Return the signature of an ordinary call: artifacts are required."""
-    signature = inspect.signature(wrapped)
-    parameters: list[inspect.Parameter] = []
-    after_default = False
-    for parameter in signature.parameters.values():
-        shown = parameter
-        if isinstance(parameter.default, (Use, Each)):
-            shown = parameter.replace(default=inspect.Parameter.empty)
-        if shown.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
-            # A required parameter may not follow an optional one, unless it is passed by keyword.
-            if after_default:
-                shown = shown.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            elif shown.default is not inspect.Parameter.empty:
-                after_default = _required_follows(signature, parameter.name)
-        parameters.append(shown)
-    kinds = sorted(parameters, key=lambda parameter: parameter.kind)
-    return signature.replace(parameters=kinds)
-
-
-def _required_follows(signature: inspect.Signature, name: str) -> bool:
-    names = list(signature.parameters)
-    rest = names[names.index(name) + 1 :]
-    return any(isinstance(signature.parameters[later].default, (Use, Each)) for later in rest)
-
-
 class BoundLayer(BoundFunctionWrapper, Artifact[A], Generic[P, R_co, A]):
     """A unit seen through an instance: `service.checkout`."""
 
@@ -160,12 +109,17 @@ class BoundLayer(BoundFunctionWrapper, Artifact[A], Generic[P, R_co, A]):
     @property
     def __signature__(self) -> inspect.Signature:
         """The signature of an ordinary call."""
-        return _public_signature(self.__wrapped__)
+        return public_signature(self.__wrapped__)
 
     @property
     def layer(self) -> "Layer[..., object, object]":
         """The unit itself."""
         return self._self_parent
+
+    @property
+    def unit(self) -> Unit:
+        """What was declared."""
+        return self._self_parent.unit
 
     @property
     def instance(self) -> object:
@@ -174,6 +128,11 @@ class BoundLayer(BoundFunctionWrapper, Artifact[A], Generic[P, R_co, A]):
             return None
         return getattr(self.__wrapped__, "__self__", self._self_instance)
 
+    @property
+    def __func__(self) -> "Layer[..., object, object]":
+        """The unit, as a method's function; `inspect.signature` goes through it."""
+        return self._self_parent
+
     def __eq__(self, other: object) -> bool:
         """Two views are one if unit and instance are."""
         if not isinstance(other, BoundLayer):
@@ -181,13 +140,40 @@ class BoundLayer(BoundFunctionWrapper, Artifact[A], Generic[P, R_co, A]):
         seen = cast("BoundLayer[..., object, object]", other)
         return self.layer is seen.layer and self.instance is seen.instance
 
+    def __ne__(self, other: object) -> bool:
+        """Be the opposite of `==`; the wrapped function's own would compare functions."""
+        return not self == other
+
     def __hash__(self) -> int:
         """Hash by identity of unit and instance."""
         return hash((id(self.layer), id(self.instance)))
 
     def __repr__(self) -> str:
         """Name the unit and what it is bound to."""
-        return f"<{self.layer!r} of {type(self.instance).__name__}>"
+        owner = self.instance
+        if owner is None:
+            return repr(self.layer)
+        of = f"class {owner.__name__}" if isinstance(owner, type) else f"a {type(owner).__name__}"
+        return f"{repr(self.layer)[:-1]} of {of}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle like a bound method: the attribute of what it is bound to."""
+        return getattr, (self.instance, self._self_parent.attribute or self._self_parent.__name__)
+
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        """Pickle like a bound method."""
+        return self.__reduce__()
+
+    def __copy__(self) -> Self:
+        """A view is its own copy, like a bound method."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> object:
+        """Bind the copy to a copy of the instance, like a bound method."""
+        if self.instance is None:
+            return self
+        copied = deepcopy(self.instance, cast("dict[int, object]", memo))
+        return getattr(copied, self._self_parent.attribute or self._self_parent.__name__)
 
     def returns(self, artifact: A) -> "Override":
         """Like `Layer.returns`, for this instance."""
@@ -214,7 +200,7 @@ class Layer(FunctionWrapper, Artifact[A], Generic[P, R_co, A]):
         _self_attribute: str | None
 
     def __init__(self, unit: Unit, function: Callable[..., object]) -> None:
-        super().__init__(function, _checked_call)
+        super().__init__(function, CallGuard(unit.name))
         self._self_unit = unit
         self._self_attribute = None
 
@@ -258,11 +244,15 @@ class Layer(FunctionWrapper, Artifact[A], Generic[P, R_co, A]):
     @property
     def __signature__(self) -> inspect.Signature:
         """The signature of an ordinary call."""
-        return _public_signature(cast("Callable[..., object]", plain_function(self.__wrapped__)))
+        return public_signature(cast("Callable[..., object]", plain_function(self.__wrapped__)))
 
     def __eq__(self, other: object) -> bool:
         """Units compare by identity: two over one function are two."""
         return self is other
+
+    def __ne__(self, other: object) -> bool:
+        """Be the opposite of `==`; the wrapped function's own would compare functions."""
+        return self is not other
 
     def __hash__(self) -> int:
         """Hash by identity."""
@@ -274,8 +264,20 @@ class Layer(FunctionWrapper, Artifact[A], Generic[P, R_co, A]):
         return f"<{unit.kind} {unit.name!r} at {unit.location}>"
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by import path, like a function."""
-        return _imported, (self.__wrapped__.__module__, self.__wrapped__.__qualname__)
+        """Pickle by import path, like a function.
+
+        Raises:
+            PicklingError: No import path leads to this unit.
+        """
+        function = plain_function(self.__wrapped__)
+        from pickle import PicklingError  # noqa: PLC0415 - only this error needs it
+
+        module, path = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+        for place in ((module, path), (module, self.unit.name), (self.unit.namespace.name, self.unit.name)):
+            if _found_at(*place) is self:
+                return _imported, place
+        message = f"{self!r} cannot be pickled: it is not found as {module}.{path}; declare it at the top of a module."
+        raise PicklingError(message)
 
     def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
         """Pickle by import path, like a function."""
@@ -294,7 +296,15 @@ class Layer(FunctionWrapper, Artifact[A], Generic[P, R_co, A]):
 
         Args:
             artifact: What dependents receive; for a fan-out, a whole `Batch`.
+
+        Raises:
+            InvalidDeclaration: The unit is a fan-out, and this is no `Batch`.
         """
+        if self.unit.each and not _is_batch(artifact):
+            message = (
+                f"{self.unit.name!r} is a fan-out: returns() takes a whole Batch({{0: ..., 1: ...}}), not {artifact!r}."
+            )
+            raise InvalidDeclaration(message)
         return Override(self, "returns", artifact)
 
     def raises(self, error: BaseException | type[BaseException]) -> "Override":
@@ -337,10 +347,19 @@ class Override:
     value: object
 
 
+def _is_batch(value: object) -> bool:
+    return isinstance(value, Batch)
+
+
 def _checked_error(error: object) -> object:
-    if isinstance(error, BaseException) or (isinstance(error, type) and issubclass(error, BaseException)):
+    if isinstance(error, BaseException):
         return error
-    message = f"raises() takes an exception or an exception type, not {error!r}."
+    if isinstance(error, type) and issubclass(error, BaseException):
+        if takes_positional(error, 0):
+            return error
+        message = f"raises({error.__name__}) cannot make one without arguments; write raises({error.__name__}(...))."
+    else:
+        message = f"raises() takes an exception or an exception type, not {error!r}."
     raise InvalidDeclaration(message)
 
 
@@ -351,8 +370,17 @@ def _checked_function(function: object) -> object:
     raise InvalidDeclaration(message)
 
 
-def _imported(module: str, qualname: str) -> object:
+def _imported(module: str, path: str) -> object:
     found: object = import_module(module)
-    for name in qualname.split("."):
+    for name in path.split("."):
         found = getattr(found, name)
     return found
+
+
+def _found_at(module: str | None, path: str | None) -> object:
+    """Return what an import path leads to, or `None`."""
+    if module is None or path is None or "<locals>" in path:
+        return None
+    with suppress(ImportError, AttributeError, ValueError):
+        return plain_function(_imported(module, path))
+    return None

@@ -141,6 +141,14 @@ class Wiring:
         order = start_order(self.predecessors, self.successors, ready_queue(self.priorities, discipline))
         return [step for step in order if step not in self.delays]
 
+    def depths(self) -> list[int]:
+        """Return the level of each step; a barrier lies on no level of its own."""
+        depths: list[int] = []
+        for step, sources in enumerate(self.predecessors):
+            deepest = max((depths[source] for source in sources), default=-1)
+            depths.append(deepest if step in self.delays else deepest + 1)
+        return depths
+
     def cells_of(self, step: int) -> list[int]:
         """Return for each parameter of a step the cell that holds its value."""
         row, input_cells = self.predecessors[step], self.input_cells

@@ -1,6 +1,6 @@
 """One run: a host that spawns slots, keeps the timers, and leaves only when everything has ended."""
 
-import secrets
+import os
 from collections.abc import Sequence
 from contextvars import Context, copy_context
 from functools import partial
@@ -61,7 +61,7 @@ class Runner:
         self.context.run(STEP.set, None)
         self.executor = executor
         self.threads = ThreadPermits(settings.threads, executor, self.scheduler)
-        seed = settings.seed if settings.seed is not None else secrets.randbits(64)
+        seed = settings.seed if settings.seed is not None else os.urandom(8)
         self.draw = Random(seed).random  # noqa: S311 - for jitter, not for secrets
         self.clock = loop_clock()
         self.watch = CancellationWatch()
@@ -232,8 +232,8 @@ class Runner:
 
     def _hurry(self, slot: Slot, due: Due) -> None:
         """Cancel a body whose timeout is over; report it if it has not ended within its grace."""
-        index = next((index for index, other in self.suspended.items() if other is slot), None)
-        if index is None or slot.scope is None:
+        index = slot.index
+        if self.suspended.get(index) is not slot or slot.scope is None:
             return
         if due is Due.TIMEOUT:
             slot.timed_out = True
@@ -270,6 +270,7 @@ class Runner:
     def note_suspension(self, index: int, slot: Slot) -> None:
         """Keep track of a body that waits for something."""
         self.suspended[index] = slot
+        slot.index = index
         timeout = self.program.policies[self.scheduler.step_of(index)].timeout
         if timeout is not None:
             passed = self.clock() - self.records.started[index]

@@ -34,12 +34,13 @@ class Slot:
         run: The run it works for.
     """
 
-    __slots__ = ("_broken", "_run", "body", "scope", "timed_out")
+    __slots__ = ("_broken", "_run", "body", "index", "scope", "timed_out")
 
     def __init__(self, run: "Runner") -> None:
         self._run = run
         self._broken: tuple[int, BaseException | None] | None = None
         self.body: object = None
+        self.index = -1
         self.scope: CancelScope | None = None
         self.timed_out = False
 

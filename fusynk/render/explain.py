@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from fusynk._core.graph import levels_of
 from fusynk._core.model import UNSET
 from fusynk._core.options import PlanSettings
 from fusynk._core.program import Program
@@ -32,7 +31,7 @@ def explain(program: Program, targets: Sequence[str]) -> str:
         default = "" if needed.default is UNSET else f" = {needed.default!r}"
         lines.append(f"  {needed.name}: {type_name(needed.type)}{default}  for {', '.join(needed.needed_by)}")
     lines.append("Steps")
-    levels = levels_of(wiring.predecessors)
+    levels = wiring.depths()
     for step in steps:
         how = _HOW[Body(program.bodies[step])]
         lines.append(f"  {wiring.names[step]}  (level {levels[step]}, {how}, {wiring.locations[step]})")
@@ -49,8 +48,14 @@ def _step_lines(program: Program, step: int) -> Iterator[str]:
         taken.add(argument.edge)
         yield f"{argument.parameter.name} <- {_origin(program, step, argument)}"
     for position, source in enumerate(wiring.predecessors[step]):
-        if position not in taken:
+        if source in wiring.delays:
+            held = f", {wiring.delays[source]:g}s later" if wiring.delays[source] else ""
+            yield f"after {', '.join(wiring.names[one] for one in wiring.predecessors[source])} (run mode{held})"
+        elif position not in taken:
             yield f"after {wiring.names[source]}{_condition(program, step, position)}"
+    if step in program.overrides:
+        override = program.overrides[step]
+        yield f"replaced: {override.verb} {_shown(override.value) if override.verb != 'returns' else '...'}"
     options = list(_options(program, step))
     if options:
         yield " ".join(options)

@@ -14,7 +14,7 @@ from fusynk.testing.virtual import Backend, run_virtual
 A = TypeVar("A")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Trace(Generic[A]):
     """What a simulated run did.
 

@@ -1,0 +1,27 @@
+"""What can be told of a function without calling it."""
+
+import inspect
+from functools import partial
+from typing import cast
+
+
+def is_coroutine_function(function: object) -> bool:
+    """Tell whether calling this gives a coroutine: a function, a method, a partial or a callable object."""
+    while isinstance(function, partial):
+        function = cast("partial[object]", function).func
+    if inspect.iscoroutinefunction(function):
+        return True
+    return not inspect.isroutine(function) and inspect.iscoroutinefunction(getattr(type(function), "__call__", None))  # noqa: B004 - the method itself is needed
+
+
+def takes_positional(function: object, count: int) -> bool:
+    """Tell whether a function can be called with so many positional arguments; true where Python cannot tell."""
+    try:
+        signature = inspect.signature(cast("partial[object]", function))
+    except (ValueError, TypeError):
+        return True
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True

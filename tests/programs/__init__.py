@@ -1,0 +1,1 @@
+"""Programs that tests run in interpreters of their own; each prints one JSON document."""

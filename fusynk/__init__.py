@@ -11,11 +11,11 @@ from fusynk._core.backoff import Backoff, backoff
 from fusynk._core.batch import Batch
 from fusynk._core.current import StepContext, current_step
 from fusynk._core.declare import Graph, layer, process, worker
+from fusynk._core.layer import Layer, Override, Process, Worker
 from fusynk._core.markers import Artifact, each, use, when
 from fusynk._core.model import AttemptRecord, Cancelled, Failed, Outcome, Skipped, Succeeded
 from fusynk._core.options import LayerOptions, PlanOptions, WorkerOptions
 from fusynk._core.report import Report
-from fusynk._core.unit import Layer, Override, Process, Worker
 from fusynk._core.wiring import PlanInput
 from fusynk.handle import RunHandle
 from fusynk.plan import Plan, compile_plan

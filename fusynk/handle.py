@@ -42,20 +42,19 @@ class RunHandle(Generic[A_co]):
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    ) -> None:
         """Wait for the run, or cancel it if the block failed."""
         if error is None:
             await self._group.__aexit__(None, None, None)
             if self._error is not None and not self._told:
                 raise self._error
-            return False
+            return
         self.cancel()
         if isinstance(error, anyio.get_cancelled_exc_class()):
             await self._group.__aexit__(kind, error, traceback)
         else:
             # Handed over without the error, which the group would wrap.
             await self._group.__aexit__(None, None, None)
-        return False
 
     async def _live(self, *, task_status: TaskStatus[None]) -> None:
         self._runner = self._make()

@@ -12,6 +12,7 @@ from typing_extensions import TypeVar, Unpack
 
 from fusynk._core.compiler import compile_wiring
 from fusynk._core.inputs import check_instance, read_inputs
+from fusynk._core.layer import Override
 from fusynk._core.markers import Artifact, advice
 from fusynk._core.model import UNSET
 from fusynk._core.nodes import normalise
@@ -19,7 +20,6 @@ from fusynk._core.notes import annotate
 from fusynk._core.options import PlanOptions, PlanSettings, plan_settings
 from fusynk._core.program import Program, build_program
 from fusynk._core.registry import AnyLayer, Namespace, units_of_module
-from fusynk._core.unit import Override
 from fusynk._core.wiring import EdgeKind, PlanInput, Wiring
 from fusynk._runtime.runner import Runner
 from fusynk.errors import DeadlineExceeded, InvalidDeclaration, LoopRunning, RunCancelled, UnknownStep, shown

@@ -1,4 +1,4 @@
-"""Declarations, calls and runs that are refused, one function each. `test_compile_errors.py` holds what they are told."""
+"""Declarations, calls and runs that are refused; `test_compile_errors.py` holds what they are told."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,12 +100,12 @@ cases(
     a_name_added_twice=lambda: shop().add_layer(len, name="label"),
     a_name_removed_that_is_not_there=lambda: shop().remove_layer("lable"),
     # Targets
-    nothing_to_compile=lambda: loose.compile_plan(),
+    nothing_to_compile=loose.compile_plan,
     a_function_to_compile=lambda: loose.compile_plan(label),
     nothing_at_all_to_compile=lambda: loose.compile_plan(None),
     a_graph_beside_a_unit=lambda: loose.compile_plan(shop(), stock),
     a_module_that_does_not_exist=lambda: compile_plan("tests.nowhere"),
-    a_covered_unit=lambda: loose.compile_plan(wraps(stock)(lambda product: stock(product))),
+    a_covered_unit=lambda: loose.compile_plan(wraps(stock)(label)),
     # Stand-ins
     a_text_to_raise=lambda: loose_stock.raises("lost"),
     a_number_to_call=lambda: loose_stock.calls(7),
@@ -114,7 +114,7 @@ cases(
     # Calls
     a_call_without_an_artifact=lambda: loose_price("abc"),
     a_call_with_a_marker=lambda: price("abc", left=use(stock)),
-    a_call_of_a_process_without_a_function=lambda: loose.graph("shop").process("group", stock)(),
+    a_call_of_a_process_without_a_function=loose.graph("shop").process("group", stock),
 )
 loose_is_fine: Any = is_fine
 loose_stock: Any = stock

@@ -305,6 +305,6 @@ def six_faults_at_once() -> object:
         return 1
 
     @graph.layer
-    async def inventory(item: str = each(pay)) -> None: ...  # type: ignore # pyright: ignore
+    async def inventory(item: str = loose.each(pay)) -> None: ...
 
     return compile_plan(graph)

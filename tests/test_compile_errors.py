@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ def test_a_cycle_is_told_in_the_order_of_its_edges(name: str, length: int) -> No
     assert fault.cycle[0] == fault.cycle[-1]
     if length > 2:
         steps = [int(step.removeprefix("step_")) for step in fault.cycle]
-        assert all(later == (former + 1) % length for former, later in zip(steps, steps[1:], strict=False))
+        assert all(later == (former + 1) % length for former, later in pairwise(steps))
 
 
 def test_the_faults_of_a_group_can_be_told_apart() -> None:

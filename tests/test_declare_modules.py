@@ -64,7 +64,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     package = tmp_path / "kiosk"
     package.mkdir()
     (package / "__init__.py").touch()
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     # A second version of a file is often written within the second that the cache of bytecode tells apart.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 

@@ -1,5 +1,6 @@
 """Overrides: stand-ins for functions, on a plan of their own."""
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -53,7 +54,10 @@ def test_a_function_stands_in_with_the_same_arguments() -> None:
     async def later(left: int, *, rate: float) -> float:
         return -left * rate
 
-    plan = PLAN.override(stock.calls(lambda product: 100), price.calls(later))
+    def plenty(product: str) -> int:
+        return 100
+
+    plan = PLAN.override(stock.calls(plenty), price.calls(later))
 
     assert simulate(plan, {"product": "abc", "rate": 3.0}).result == -300.0
 
@@ -160,7 +164,10 @@ def test_a_stand_in_needs_no_thread() -> None:
     async def timed(number: int) -> int:
         return number
 
-    assert simulate(compile_plan(timed).override(timed.calls(lambda number: -number)), {"number": 4}).result == -4
+    def negative(number: int) -> int:
+        return -number
+
+    assert simulate(compile_plan(timed).override(timed.calls(negative)), {"number": 4}).result == -4
 
 
 def test_functions_stand_in_item_by_item() -> None:
@@ -219,7 +226,11 @@ def test_processes_may_be_replaced() -> None:
 
 def test_methods_are_replaced_for_their_instance() -> None:
     shop = Shop(7)
-    plan = compile_plan(shop.sell).override(shop.count.returns(2), shop.judge.calls(lambda left: "fine"))
+
+    def fine(left: int) -> str:
+        return "fine"
+
+    plan = compile_plan(shop.sell).override(shop.count.returns(2), shop.judge.calls(fine))
 
     run = simulate(plan, {"ordered": 1}).run
 
@@ -242,7 +253,7 @@ def test_a_unit_that_the_plan_does_not_have_is_refused() -> None:
         PLAN.override(numbers.returns([]))
 
 
-@pytest.mark.parametrize("value", [7, None, stock, lambda: 1])
+@pytest.mark.parametrize("value", [7, None, stock, print])
 def test_what_is_no_override_is_refused(value: object) -> None:
     unchecked: Any = PLAN
 
@@ -261,12 +272,24 @@ def test_what_cannot_be_raised_or_called_is_refused() -> None:
         unchecked.calls(7)
 
 
-@pytest.mark.parametrize(
-    "function",
-    [lambda: 1.0, lambda left: 1.0, lambda left, rate, more: 1.0, lambda *, rate: 1.0],
-    ids=["none", "one", "three", "no position"],
-)
-def test_a_function_of_the_wrong_arity_is_refused_at_once(function: Any) -> None:
+def none() -> float:
+    return 1.0
+
+
+def one(left: int) -> float:
+    return 1.0
+
+
+def three(left: int, rate: float, more: int) -> float:
+    return 1.0
+
+
+def keyword(*, rate: float) -> float:
+    return 1.0
+
+
+@pytest.mark.parametrize("function", [none, one, three, keyword])
+def test_a_function_of_the_wrong_arity_is_refused_at_once(function: Callable[..., float]) -> None:
     with pytest.raises(InvalidPlan) as caught:
         PLAN.override(price.calls(function))
 
@@ -276,12 +299,24 @@ def test_a_function_of_the_wrong_arity_is_refused_at_once(function: Any) -> None
     assert "rate" in said
 
 
-@pytest.mark.parametrize(
-    "function",
-    [lambda left, rate: 1.0, lambda left, *, rate: 1.0, lambda *args, **kwargs: 1.0, lambda left, **more: 1.0],
-    ids=["positions", "keyword", "anything", "any keyword"],
-)
-def test_a_function_that_takes_the_arguments_in_another_way_is_welcome(function: Any) -> None:
+def both(left: int, rate: float) -> float:
+    return 1.0
+
+
+def apart(left: int, *, rate: float) -> float:
+    return 1.0
+
+
+def anything(*args: object, **kwargs: object) -> float:
+    return 1.0
+
+
+def any_keyword(left: int, **kwargs: object) -> float:
+    return 1.0
+
+
+@pytest.mark.parametrize("function", [both, apart, anything, any_keyword])
+def test_a_function_that_takes_the_arguments_in_another_way_is_welcome(function: Callable[..., float]) -> None:
     assert simulate(PLAN.override(price.calls(function)), {"product": ""}).result == 1.0
 
 

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from itertools import count
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from fusynk import Batch, Graph, Layer, Plan, Run, compile_plan, current_step, each, layer, process, run_of, use, when
+from fusynk import Batch, Graph, Layer, Plan, Run, compile_plan, current_step, each, layer, run_of, use, when
 from fusynk.testing import simulate
 
 AT_ONCE = 50
@@ -266,24 +267,36 @@ def leak_in_plain_code() -> None:
     leaked.set("plain")
 
 
-LEAKS: dict[str, Callable[[Graph], Layer[..., object, object]]] = {
+def leak_in_an_answer(answer: Any) -> Callable[[object], Any]:
+    """A function that the engine asks, and that sets the variable before it answers."""
+
+    def answering(_: object) -> Any:
+        leaked.set("answer")
+        return answer
+
+    return answering
+
+
+def one() -> int:
+    return 1
+
+
+LEAKS: dict[str, Callable[[Graph], Layer[..., Any, Any]]] = {
     "a body that does not suspend": lambda graph: graph.add_layer(leak_at_once),
     "a body that suspends": lambda graph: graph.add_layer(leak_and_suspend),
     "a body that fails": lambda graph: graph.add_layer(leak_and_fail, on_error="continue"),
     "a body that is tried again": lambda graph: graph.add_layer(leak_and_fail, retries=2, on_error="continue"),
     "a body in a thread": lambda graph: graph.add_layer(leak_in_plain_code),
     "a body inline": lambda graph: graph.add_layer(leak_in_plain_code, run_in="inline"),
-    "a recovery": lambda graph: graph.add_layer(leak_and_fail, on_error=lambda _: leaked.set("recovery")),
+    "a recovery": lambda graph: graph.add_layer(leak_and_fail, on_error=leak_in_an_answer(True)),
     "a decision to retry": lambda graph: graph.add_layer(
-        leak_and_fail, retries=1, retry_on=lambda _: bool(leaked.set("retry_on")), on_error="continue"
+        leak_and_fail, retries=1, retry_on=leak_in_an_answer(True), on_error="continue"
     ),
     "a delay": lambda graph: graph.add_layer(
-        leak_and_fail, retries=1, retry_delay=lambda _: float(leaked.set("delay") is None), on_error="continue"
+        leak_and_fail, retries=1, retry_delay=leak_in_an_answer(0.0), on_error="continue"
     ),
     "a condition": lambda graph: graph.add_layer(
-        lambda: 1,
-        name="judged",
-        depends_on=when(graph.add_layer(lambda: 1, name="judge"), lambda _: bool(leaked.set("?"))),
+        one, name="judged", depends_on=when(graph.add_layer(one, name="judge"), leak_in_an_answer(True))
     ),
 }
 

@@ -117,8 +117,10 @@ def _note_cycle(cycle: Sequence[Node], faults: Faults) -> None:
         return
     group = cast("Unit", barrier.group.unit)
     mode = cast("Members", group.members).mode
+    others = {where(other.unit) for node in cycle if (other := node.group) is not None and other.unit is not None}
+    against = " and ".join(sorted(others - {where(group)})) or "their own edges"
     message = (
-        f"orders its members by mode={mode!r} against their own edges: {path_text(names)}. "
+        f"orders its members by mode={mode!r} against {against}: {path_text(names)}. "
         'List the members in the order of their edges, or use mode="parallel".'
     )
     faults.add(ModeContradiction, group, message)
@@ -156,8 +158,9 @@ def _mismatch(node: Node, edge: int, produced: object, wanted: object) -> str:
     if edge == node.each_edge and node.kinds[edge] != EdgeKind.CHAIN:
         if is_never_iterable(produced):
             return f"returns {type_name(produced)}, which is no collection to fan out over"
-        produced = item_type(produced)
-    elif edge == node.each_edge:
+        items = item_type(produced)
+        return f"returns items of type {type_name(items)}" if is_incompatible(items, wanted) else ""
+    if edge == node.each_edge:
         produced = return_annotation(node.sources[edge].function)
     return f"returns {type_name(produced)}" if is_incompatible(produced, wanted) else ""
 

@@ -9,10 +9,10 @@ from typing_extensions import Unpack
 
 from fusynk._core.batch import Batch
 from fusynk._core.declaring import NOTHING_BOUND, declare_unit, decorated, members_of
+from fusynk._core.layer import Layer, Process, Worker
 from fusynk._core.markers import Artifact
 from fusynk._core.options import LayerOptions, Mode, WorkerOptions, unit_options
 from fusynk._core.registry import Namespace
-from fusynk._core.unit import Layer, Process, Worker
 from fusynk.errors import InvalidDeclaration, InvalidOption
 
 P = ParamSpec("P")

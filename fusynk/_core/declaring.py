@@ -9,11 +9,12 @@ from types import FrameType, MappingProxyType
 from typing import Any, cast
 
 from fusynk._core.callables import is_coroutine_function
+from fusynk._core.layer import plain_function
 from fusynk._core.markers import Artifact, When, advice
 from fusynk._core.model import Location
 from fusynk._core.options import Dependency, LayerOptions, Mode, unit_options
 from fusynk._core.registry import AnyLayer, Namespace, module_namespace, next_sequence
-from fusynk._core.unit import Members, Unit, UnitKind, plain_function
+from fusynk._core.unit import Members, Unit, UnitKind
 from fusynk.errors import InvalidDeclaration, InvalidOption, shown
 
 NOTHING_BOUND: Mapping[str, Artifact[object] | str] = MappingProxyType({})
@@ -145,7 +146,8 @@ def _check_function(decorator: str, function: object) -> None:
         if isinstance(function, type):
             message = f"{decorator} takes a function, not the class {what!r}; decorate a function that makes one."
         else:
-            message = f"{decorator} takes a function, not {shown(function)}."
+            nested = "; await plan.run(...) inside a layer instead" if callable(getattr(function, "run", None)) else ""
+            message = f"{decorator} takes a function, not {shown(function)}{nested}."
         raise InvalidDeclaration(message)
     call = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004 - the method itself is needed
     if any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in (function, call)):
@@ -161,7 +163,8 @@ def _unit_name(decorator: str, function: object, options: LayerOptions) -> str:
     if given is None:
         given = getattr(function, "__name__", None)
         if given is None or given == "<lambda>":
-            message = f"{decorator} cannot tell a name for {function!r}; give it name=..."
+            what = "a lambda" if given else f"a {type(function).__name__} object"
+            message = f'{decorator} cannot tell a name for {what}; give it name="...".'
             raise InvalidDeclaration(message)
     if not isinstance(given, str) or not given:
         message = f"{decorator}(name={given!r}) must be a text that is not empty."

@@ -19,8 +19,13 @@ class FailedItem:
         self.error = error
 
 
-def items_of(collection: object) -> list[object]:
+def items_of(collection: object, step: str, source: str) -> list[object]:
     """Return the items to fan out over; a batch keeps the places of its failed ones.
+
+    Args:
+        collection: The artifact.
+        step: The name of the fan-out, for errors.
+        source: The name of the step that returned the artifact.
 
     Raises:
         TypeError: It is no collection.
@@ -32,6 +37,9 @@ def items_of(collection: object) -> list[object]:
         return [every[number] for number in sorted(every)]
     if not hasattr(collection, "__iter__") and not hasattr(collection, "__getitem__"):
         kind = type(collection).__name__
-        message = f"each(...) fans out over a collection, not {kind}; return a list, or take it by use(...)."
+        message = (
+            f"{step!r} fans out over {source!r}, which returned {kind}, no collection; "
+            f"return a list there, or take it by use({source})."
+        )
         raise TypeError(message)
     return list(cast("Iterable[object]", collection))

@@ -1,17 +1,18 @@
 """The inputs of a plan: gathered from its units, checked against a declared class, read at each run."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from fusynk._core.faults import Faults, where
+from fusynk._core.layer import Layer
 from fusynk._core.markers import Marker, When
 from fusynk._core.model import UNSET
-from fusynk._core.nodes import Node
+from fusynk._core.nodes import Node, normalise
 from fusynk._core.signature import Parameter, resolve_annotation
 from fusynk._core.typecheck import is_incompatible, type_name
-from fusynk._core.unit import Layer, Unit, plain_function
+from fusynk._core.unit import Unit
 from fusynk._core.wiring import PlanInput, Wiring
 from fusynk.errors import IncompatibleEdge, InputConflict, InvalidInputs, MissingInput, did_you_mean
 
@@ -100,10 +101,16 @@ def check_input_class(declared: object, inputs: Sequence[PlanInput], nodes: Sequ
         nodes: The nodes of the plan.
         faults: Where faults are added.
     """
-    if not (isinstance(declared, type) and dataclasses.is_dataclass(declared)):
-        faults.add(MissingInput, None, f"inputs={declared!r} must be a dataclass; decorate it with @dataclass.")
+    fields = _field_types(declared)
+    if not isinstance(declared, type) or fields is None:
+        if isinstance(declared, type):
+            message = (
+                f"inputs={declared.__name__} has no fields; give a dataclass, or a class of attrs, msgspec or pydantic."
+            )
+        else:
+            message = f"inputs= is an instance of {type(declared).__name__}; give the class."
+        faults.add(MissingInput, None, message)
         return
-    fields = {one.name: resolve_annotation(declared, one.type) for one in dataclasses.fields(declared)}
     units = {node.name: node.unit for node in nodes}
     owner = declared.__name__
     for needed in inputs:
@@ -122,6 +129,24 @@ def check_input_class(declared: object, inputs: Sequence[PlanInput], nodes: Sequ
             faults.add(IncompatibleEdge, unit, message)
 
 
+def _field_types(declared: object) -> dict[str, object] | None:
+    """Return the fields of a class that declares some, with their types; `None` for any other object."""
+    if dataclasses.is_dataclass(declared):
+        return {one.name: resolve_annotation(declared, one.type) for one in dataclasses.fields(declared)}
+    attrs_fields: Iterable[object] = getattr(declared, "__attrs_attrs__", ())
+    names: list[str] = [getattr(one, "name", "") for one in attrs_fields]
+    names += getattr(declared, "__struct_fields__", ())  # msgspec
+    names += getattr(declared, "model_fields", ())  # pydantic
+    if not names or not isinstance(declared, type):
+        return None
+    written = {
+        name: kind
+        for base in reversed(declared.__mro__)
+        for name, kind in vars(base).get("__annotations__", {}).items()
+    }
+    return {name: resolve_annotation(declared, written.get(name, UNSET)) for name in names}
+
+
 def _users(needed: PlanInput) -> str:
     """Name the units that need an input; the first few speak for many."""
     return ", ".join(map(repr, needed.needed_by[:3]))
@@ -130,7 +155,7 @@ def _users(needed: PlanInput) -> str:
 def unused_fields(declared: type, inputs: Sequence[PlanInput]) -> list[str]:
     """Return the fields of the input class that no unit takes."""
     taken = {needed.name for needed in inputs}
-    return [one.name for one in dataclasses.fields(declared) if one.name not in taken]
+    return [name for name in _field_types(declared) or () if name not in taken]
 
 
 def read_inputs(
@@ -177,10 +202,11 @@ def check_instance(wiring: Wiring, values: Sequence[object]) -> None:
     for unit in wiring.layers:
         layer = cast("AnyLayer", unit)
         attribute = layer.attribute if isinstance(unit, Layer) else None
-        if attribute is not None and plain_function(getattr(owner, attribute, layer)) is not layer:
+        seen = normalise(getattr(owner, attribute, layer)) if attribute is not None else (layer, None)
+        if seen is None or seen[0] is not layer:
             message = (
                 f"{owner.__name__} overrides {attribute!r}, which this plan took from its base class; "
-                "compile the plan of the instance: compile_plan(instance.method)."
+                f"compile the plan of the instance or of its own class: compile_plan({owner.__name__}.method)."
             )
             raise InvalidInputs(message)
 
@@ -192,11 +218,11 @@ def _fields_of(
     if keywords:
         message = f"{caller} takes either an instance of the inputs class or keywords, not both."
     elif declared is None:
+        call, kind = caller.removesuffix("()"), type(instance).__name__
         names = ", ".join(f"{needed.name}=..." for needed in inputs)
-        message = (
-            f"{caller} got {type(instance).__name__} instead of keywords; write {caller.removesuffix('()')}({names}), "
-            "or compile the plan with inputs=<that class>."
-        )
+        is_mapping = issubclass(type(instance), Mapping)
+        instead = f"or {call}(**that)" if is_mapping else f"or compile the plan with inputs={kind}"
+        message = f"{caller} got {kind} instead of keywords; write {call}({names}), {instead}."
     elif not isinstance(instance, declared):
         message = f"{caller} takes {declared.__name__} or keywords, not {type(instance).__name__}."
     if message:

@@ -94,8 +94,9 @@ def _check_predicate(caller: str, predicate: object) -> None:
         message = f"The condition of {caller}() must be a function of the artifact, not {predicate!r}."
         raise InvalidDeclaration(message)
     if is_coroutine_function(predicate) or inspect.isgeneratorfunction(predicate):
+        kind = "a generator" if inspect.isgeneratorfunction(predicate) else "asynchronous"
         message = (
-            f"The condition of {caller}() returns no truth but something to be run, which always counts as true; "
+            f"The condition of {caller}() is {kind}, so it would always count as true; "
             "decide in a layer and condition on what it returns."
         )
         raise InvalidDeclaration(message)

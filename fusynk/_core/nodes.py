@@ -7,11 +7,12 @@ from types import MethodType
 from typing import Any, cast
 
 from fusynk._core.faults import Faults
+from fusynk._core.layer import BoundLayer, ClassScope, Layer, plain_function
 from fusynk._core.markers import Artifact, Each, Predicate, Use, When, advice
 from fusynk._core.model import UNSET
 from fusynk._core.registry import AnyLayer, resolve_name
 from fusynk._core.signature import Parameter, read_parameters
-from fusynk._core.unit import BoundLayer, Layer, Members, Unit, plain_function
+from fusynk._core.unit import Members, Unit
 from fusynk._core.wiring import ABSENT, FROM_INPUT, EdgeKind
 from fusynk.errors import (
     InvalidDeclaration,
@@ -112,7 +113,7 @@ class Collector:
         if known is None:
             unit = layer.unit
             function = unit.function
-            if function is not None and instance is not None:
+            if function is not None and instance is not None and not isinstance(instance, ClassScope):
                 function = cast("Callable[..., object]", MethodType(function, instance))
             known = Node(unit, instance, layer, function, sequence=unit.sequence)
             self._known[key] = known
@@ -144,7 +145,7 @@ class Collector:
         """Return the parameters of a node's function; functions that are shared are read once."""
         if node.function is None:
             return ()
-        key = id(getattr(node.function, "__func__", node.function)), node.instance is not None
+        key = id(getattr(node.function, "__func__", node.function)), isinstance(node.function, MethodType)
         found = self._parameters.get(key)
         if found is None:
             try:
@@ -268,6 +269,8 @@ def _sibling(found: tuple[AnyLayer, object], instance: object) -> tuple[AnyLayer
     if instance is None or own is not None or layer.attribute is None:
         return found
     attribute = layer.attribute
+    if isinstance(instance, ClassScope):
+        instance = instance.owner
     owner = instance if isinstance(instance, type) else type(instance)
     if not any(plain_function(base.__dict__.get(attribute)) is layer for base in owner.__mro__):
         return found

@@ -226,9 +226,10 @@ _DEFAULT_OPTIONS = UnitOptions()
 
 def _check(caller: str, given: Mapping[str, object], known: Iterable[str], rules: Iterable[_Rule]) -> None:
     """Refuse options that do not exist, and values that make no sense."""
+    known = sorted({*known, "mode", "size", "delay"}) if caller == "@process" else sorted(known)
     for name in given:
         if name not in known:
-            hint = did_you_mean(name, sorted(known)) or f" It takes: {', '.join(sorted(known))}."
+            hint = did_you_mean(name, known) or f" It takes: {', '.join(known)}."
             raise UnknownOption(f"{caller} has no option {name!r}.{hint}")
     for name, accepts, wanted in rules:
         if name in given and not accepts(given[name]):

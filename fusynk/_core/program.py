@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fusynk._core.callables import is_coroutine_function
 from fusynk._core.faults import Faults
+from fusynk._core.layer import Override
 from fusynk._core.model import UNSET
 from fusynk._core.options import PlanSettings, Policy, policy_of
 from fusynk._core.signature import Parameter
-from fusynk._core.unit import Override, Unit
+from fusynk._core.unit import Unit
 from fusynk._core.wiring import Body, EdgeKind, Wiring
 from fusynk.errors import UnknownParameter, UnstoppableTimeout, shown
 

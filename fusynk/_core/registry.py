@@ -9,7 +9,8 @@ from types import MappingProxyType, ModuleType
 from typing import Any, TypeAlias, cast
 from weakref import WeakValueDictionary
 
-from fusynk._core.unit import Layer, Unit
+from fusynk._core.layer import Layer
+from fusynk._core.unit import Unit
 from fusynk.errors import DuplicateName, UnknownDependency, UnknownStep, did_you_mean
 
 AnyLayer: TypeAlias = Layer[..., Any, Any]

@@ -293,9 +293,8 @@ class Scheduler:
             values: list[object] = [UNSET] * len(upstream)
         else:
             try:
-                values = items_of(self.cells[source])
+                values = items_of(self.cells[source], self.wiring.names[step], self.wiring.names[source])
             except Exception as error:  # noqa: BLE001 - iterating is the user's code
-                error.add_note(f"while fanning {self.wiring.names[step]!r} out over {self._source_name(step)!r}")
                 self.notices.append(("fail", step, error))
                 return []
         first = len(self.state)

@@ -1,6 +1,7 @@
 """What a function asks for: its parameters and the types it names."""
 
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -80,6 +81,8 @@ def _innermost(function: object) -> object:
 
 
 def _globals_of(function: object) -> dict[str, object]:
+    if isinstance(function, type):
+        return vars(sys.modules[function.__module__]) if function.__module__ in sys.modules else {}
     return getattr(_innermost(function), "__globals__", {})
 
 

@@ -45,9 +45,18 @@ def test_several_targets_give_a_tuple() -> None:
 
 def test_a_whole_graph_gives_its_last_steps_by_name() -> None:
     numbers = Graph("numbers")
-    one = numbers.add_layer(lambda: 1, name="one")
-    numbers.add_layer(lambda n: n + 1, name="two", bind={"n": one})
-    numbers.add_layer(lambda: 3, name="three")
+
+    @numbers.layer
+    def one() -> int:
+        return 1
+
+    @numbers.layer
+    def two(number: int = use(one)) -> int:
+        return number + 1
+
+    @numbers.layer
+    def three() -> int:
+        return 3
 
     assert simulate(compile_plan(numbers)).result == {"two": 2, "three": 3}
 

@@ -106,5 +106,5 @@ def test_a_condition_is_a_plain_function() -> None:
 
     unchecked: Any = later
 
-    with pytest.raises(TypeError, match="always counts? as true"):
+    with pytest.raises(TypeError, match=r"always counts? as true"):
         when(count_pages, unchecked)

@@ -1,6 +1,7 @@
 """Testing: call a layer as a function, replace it in a plan, and let hours pass in milliseconds."""
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from fusynk import Graph, compile_plan, current_step, layer, use
@@ -81,7 +82,7 @@ def test_a_tape_chooses_another_order_and_repeats_it() -> None:
         log: list[str] = []
 
         async def body() -> None:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             log.append(current_step().name)
 
         crowd = Graph("crowd")

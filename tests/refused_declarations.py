@@ -105,6 +105,7 @@ cases(
     nothing_at_all_to_compile=lambda: loose.compile_plan(None),
     a_graph_beside_a_unit=lambda: loose.compile_plan(shop(), stock),
     a_module_that_does_not_exist=lambda: compile_plan("tests.nowhere"),
+    a_path_of_a_unit_to_compile=lambda: compile_plan("tests.shop:stock"),
     a_covered_unit=lambda: loose.compile_plan(wraps(stock)(label)),
     # Stand-ins
     a_text_to_raise=lambda: loose_stock.raises("lost"),

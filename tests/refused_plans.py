@@ -51,11 +51,6 @@ def unknown_names_in_other_modules() -> object:
 
 
 @case
-def an_unknown_target() -> object:
-    return compile_plan("tests.shop:stok")
-
-
-@case
 def a_cycle_of_two() -> object:
     return compile_plan(edges(Graph("shop"), ("chicken", ["egg"]), ("egg", ["chicken"])))
 

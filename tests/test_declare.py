@@ -11,7 +11,7 @@ from fusynk import Layer, Process, Worker, compile_plan, layer, process, use, wo
 from fusynk.errors import InvalidDeclaration
 from fusynk.testing import simulate
 from tests import loose
-from tests.shop import Shop, label, price, refusal, stock
+from tests.shop import Shop, label, refusal, stock
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -93,9 +93,13 @@ def test_a_partial_is_a_unit_of_the_parameters_it_leaves() -> None:
 
 
 def test_a_partial_that_fixes_an_edge_keeps_it() -> None:
-    fixed = loose.layer(partial(label, "apple", left=loose.use(price)), name="fixed")
+    @layer
+    async def twice(left: int = use(stock)) -> int:
+        return left * 2
 
-    assert simulate(compile_plan(fixed), {"product": "pear"}).result == "apple 6.0"
+    fixed = layer(partial(label, "apple", left=use(twice)), name="fixed")
+
+    assert simulate(compile_plan(fixed), {"product": "pear"}).result == "apple 8"
 
 
 async def test_callable_objects_are_units_also_with_an_async_call() -> None:

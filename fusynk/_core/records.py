@@ -54,6 +54,16 @@ class Records:
         )
         self.failed.setdefault(index, []).append(record)
 
+    def note_start(self, index: int, now: float) -> None:
+        """Begin an attempt."""
+        self.begun.append(index)
+        self.started[index] = now
+
+    def take_back_start(self, index: int) -> None:
+        """Forget the attempt that was begun last: it must wait after all."""
+        self.begun.pop()
+        self.started[index] = NEVER
+
     def note_retry(self, index: int) -> None:
         """Begin the next attempt of a step, which has no times yet."""
         self.numbers[index] = self.attempt_of(index) + 1
@@ -94,7 +104,9 @@ class Records:
     def span_of(self, index: int) -> tuple[float, float] | None:
         """Return when a step began its first attempt and ended its last, or `None` if it was never called."""
         if index not in self.failed and index not in self.scheduler.items:
-            return None if self.started[index] == NEVER else (self.started[index], self.ended[index])
+            return (
+                None if NEVER in (self.started[index], self.ended[index]) else (self.started[index], self.ended[index])
+            )
         attempts = self.attempts_of(index)
         if not attempts:
             return None

@@ -250,11 +250,10 @@ class Runner:
         step = scheduler.step_of(index)
         if index >= len(self.records.started):
             self.records.grow()
-        self.records.started[index] = self.clock()
+        self.records.note_start(index, self.clock())
         body = program.bodies[step]
-        self.records.begun.append(index)
         if body == Body.THREAD and not self.threads.take(index):
-            self.records.begun.pop()
+            self.records.take_back_start(index)
             return None
         getter = program.getters[step]
         simple = getter is not None and index == step

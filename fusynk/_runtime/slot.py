@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fusynk._runtime.runner import Runner
 
 _GENERATORS = frozenset({GeneratorType, AsyncGeneratorType})
-_LONGEST_TURN = 0.005
+_LONGEST_TURN = 0.005  # seconds that the slots of a run together keep the loop before others have their turn
 
 
 class Slot:
@@ -70,7 +70,7 @@ class Slot:
         functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
         started, ended, begin = records.started, records.ended, records.begun.append
         copy_context, enter = run.context.copy, STEP.set
-        now, turn_ends = 0.0, clock() + _LONGEST_TURN
+        now, turn_ends = 0.0, clock() + _LONGEST_TURN / run.live
         if scheduler.notices:
             await self._see_to_notices()
         while ready and not run.stopping:
@@ -103,7 +103,7 @@ class Slot:
                 await self._see_to_notices()
             if now > turn_ends:
                 await checkpoint()
-                turn_ends = clock() + _LONGEST_TURN
+                turn_ends = clock() + _LONGEST_TURN / run.live
 
     async def _finish(
         self, index: int, body: Coroutine[Any, Any, object], context: Context, waiting_for: object

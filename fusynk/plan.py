@@ -209,6 +209,7 @@ class Plan(Generic[I_contra, A_co]):
             by=runner.by,
             cause=cause,
             stuck=runner.stuck,
+            abandoned=runner.abandoned,
         )
         if runner.cause is not None:
             index, error = runner.cause

@@ -54,6 +54,7 @@ class Run(Generic[A_co]):
         by: CancelledBy | None,
         cause: str | None,
         stuck: Sequence[str],
+        abandoned: Sequence[str],
     ) -> None:
         self._id = run_id
         self._records = records
@@ -62,6 +63,7 @@ class Run(Generic[A_co]):
         self._shape = shape
         self._by = by
         self._stuck = tuple(stuck)
+        self._abandoned = tuple(abandoned)
         self._cause = cause
 
     @property
@@ -90,6 +92,11 @@ class Run(Generic[A_co]):
     def stuck(self) -> tuple[str, ...]:
         """The steps whose bodies went on for longer than the grace after they were cancelled."""
         return self._stuck
+
+    @property
+    def abandoned(self) -> tuple[str, ...]:
+        """The steps whose thread was left behind when they were given up (`abandon_on_timeout=True`)."""
+        return self._abandoned
 
     @property
     def result(self) -> A_co:

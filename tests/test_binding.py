@@ -379,11 +379,16 @@ class TestInputs:
         async def would_like(count: int = 4) -> int:
             return count
 
-        plan = compile_plan(would_like, needs)
+        @layer
+        async def needs_too(count: int) -> int:
+            return count
 
-        assert plan.inputs["count"].needed_by == ("needs", "would_like")
-        assert "count" in str(simulate_error(plan))
-        assert simulate(plan, {"count": 1}).result == (1, 1)
+        for targets in ((needs, would_like), (would_like, needs_too)):
+            plan = compile_plan(*targets)
+
+            assert plan.inputs["count"].needed_by == tuple(unit.__name__ for unit in targets)
+            assert "count" in str(simulate_error(plan))
+            assert simulate(plan, {"count": 1}).result == (1, 1)
 
     def test_an_optional_input_may_be_left_out(self) -> None:
         @layer
@@ -578,6 +583,14 @@ class TestOrder:
             started.clear()
             simulate(plan)
             assert tuple(started) == plan.order
+
+    def test_priority_goes_first_and_the_discipline_decides_among_equals(self) -> None:
+        graph = Graph("order")
+        for name, priority in {"a": 0, "b": 0, "c": 7, "d": 7, "e": 0}.items():
+            graph.add_layer(lambda: 1, name=name, priority=priority)
+
+        assert compile_plan(graph).order == ("c", "d", "a", "b", "e")
+        assert compile_plan(graph, discipline="lifo").order == ("d", "c", "e", "b", "a")
 
     def test_levels_hold_the_steps_by_their_longest_path(self) -> None:
         graph = Graph("levels")

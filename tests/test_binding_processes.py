@@ -243,6 +243,19 @@ class TestFailures:
         assert list(trace.run.failures) == ["b", "total"]
         assert trace.run.status == "failed"
 
+    def test_a_function_that_uses_the_failed_member_fails_with_it(self, bench: Bench) -> None:
+        error = ValueError("a")
+        a = bench.add("a", error=error, on_error="continue")
+
+        @bench.graph.process(a)
+        async def total(first: str = use(a)) -> str:
+            return first
+
+        trace = bench.run(total)
+
+        assert trace.error is error
+        assert trace.run.outcome(total) == Failed(error)
+
     def test_the_process_fails_by_its_own_policy(self, bench: Bench) -> None:
         members = [bench.add("a", error=ValueError("a"), on_error="continue")]
         group = bench.graph.process("group", *members, on_error=lambda error: f"instead of {error}")

@@ -136,6 +136,7 @@ def test_the_signature_of_a_class_method_shows_artifacts_as_required() -> None:
 
 def test_it_equals_only_itself() -> None:
     assert stock == stock  # noqa: PLR0124 - the point
+    assert not layer(label, name="one") == layer(label, name="other")  # noqa: SIM201 - the other operator
     assert stock != stock.__wrapped__
     assert {stock: 1}[stock] == 1
     assert stock not in {price: 1}

@@ -1,8 +1,10 @@
 """Every module has a graph of its own: its names, what replaces what, and what compiling it means."""
 
+import gc
 import importlib
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -285,6 +287,31 @@ def test_what_a_function_declares_does_not_join_its_module(write: Write) -> None
     assert compile_plan(module).order == ()
     assert simulate(compile_plan(module.first)).result == 1
     assert simulate(compile_plan(module.second)).result == 2
+
+
+def test_what_a_function_declares_is_forgotten_with_its_last_holder(write: Write) -> None:
+    source = """
+        from fusynk import layer
+
+        def make():
+            @layer
+            def step():
+                return 1
+
+            return step
+    """
+    module: Any = write("forgetful", source)
+    unit = module.make()
+    plan = compile_plan(unit)
+    forgotten = weakref.ref(unit)
+
+    del unit
+    gc.collect()
+    assert forgotten() is not None
+    del plan
+    gc.collect()
+
+    assert forgotten() is None
 
 
 def test_a_process_that_a_function_declares_does_not_join_its_module_either(write: Write) -> None:

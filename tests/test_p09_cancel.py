@@ -339,16 +339,10 @@ def test_p09_after_a_cancellation_nothing_is_asked_of_the_user(way: Canceller, b
         asked.append(what)
         return True
 
-    def is_worth_it(_error: Exception) -> bool:
-        return ask("retry_on")
+    def judge(_subject: object) -> bool:
+        return ask("judge")
 
-    def recover(_error: Exception) -> bool:
-        return ask("on_error")
-
-    def accept(_artifact: object) -> bool:
-        return ask("condition")
-
-    @graph.layer(retries=3, retry_on=is_worth_it, on_error=recover)
+    @graph.layer(retries=3, retry_on=judge, on_error=judge)
     async def translates() -> None:
         ask("body")
         try:
@@ -361,7 +355,7 @@ def test_p09_after_a_cancellation_nothing_is_asked_of_the_user(way: Canceller, b
         with anyio.CancelScope(shield=True):
             await anyio.sleep(2)
 
-    @graph.layer(depends_on=[when(swallows, accept), when(translates, accept)])
+    @graph.layer(depends_on=[when(swallows, judge), when(translates, judge)])
     async def dependent() -> None:
         ask("dependent")
 

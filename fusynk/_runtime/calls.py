@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from fusynk._attempt import awaited
 from fusynk._core.scheduler import Scheduler
+from fusynk._runtime.backend import is_cancellation
 from fusynk.errors import ThreadsExhausted
 from fusynk.protocols import Executor
 
@@ -21,6 +22,7 @@ async def call_with_executor(
     *,
     abandon: bool,
     release: Callable[[], None],
+    leave: Callable[[], None],
 ) -> object:
     """Call a function where the executor runs it, then await on the loop what it returned if that is awaitable.
 
@@ -30,9 +32,14 @@ async def call_with_executor(
         arguments: Its positional arguments.
         abandon: Whether to leave the call behind when cancelled.
         release: Gives the thread back; called when the function has returned or was left behind.
+        leave: Called when the function was left behind.
     """
     try:
         returned = await executor.call(function, arguments, abandon=abandon)
+    except BaseException as error:
+        if abandon and is_cancellation(error):
+            leave()
+        raise
     finally:
         release()
     return await awaited(returned)

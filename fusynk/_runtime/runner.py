@@ -45,6 +45,7 @@ class Runner:
         cause: The step and the error that started an abort, or `None`.
         fatal: What must leave `run()` bare, such as `KeyboardInterrupt`, or `None`.
         stuck: The bodies that outlived their grace, in order.
+        abandoned: The steps whose thread was left behind, in order.
         live: How many slots are at work.
         spawning: How many have been spawned but have not begun.
     """
@@ -72,6 +73,7 @@ class Runner:
         self.cause: tuple[int, BaseException] | None = None
         self.fatal: BaseException | None = None
         self.stuck: list[str] = []
+        self.abandoned: list[str] = []
         self.live = 0
         self.spawning = 0
         self._may_suspend = False
@@ -203,6 +205,10 @@ class Runner:
             self.stuck.append(name)
         self.warn(index, "A cancelled body has not ended within its grace")
 
+    def _note_abandoned(self, index: int) -> None:
+        self.abandoned.append(self.scheduler.name_of(index))
+        self.warn(index, "A thread was left behind; its function goes on")
+
     def warn(self, index: int, message: str) -> None:
         """Log what no error can tell, without any value of the user's."""
         logger.bind(run_id=self.run_id, layer=self.scheduler.name_of(index)).warning(message)
@@ -264,7 +270,14 @@ class Runner:
         if body == Body.INLINE:
             return call_inline(function, values)
         abandon = program.policies[step].abandon_on_timeout
-        return call_with_executor(self.executor, function, values, abandon=abandon, release=self.threads.release)
+        return call_with_executor(
+            self.executor,
+            function,
+            values,
+            abandon=abandon,
+            release=self.threads.release,
+            leave=partial(self._note_abandoned, index),
+        )
 
     def note_suspension(self, index: int, slot: Slot) -> None:
         """Keep track of a body that waits for something."""

@@ -120,14 +120,14 @@ def kinds_of(what: str) -> list[Start]:
     failing = [aborting().run, tolerant().run, compile_plan(Graph("empty")).run]
     if what == "failures":
         return list(failing)
-    waiting = aborting().options(retries=0).override()
+    waiting = aborting().options(retries=0)
     return [
         *failing,
         nested().run,
         waiting.options(deadline=0.0005).run,
         lambda: cancel_by_scope(waiting),
         lambda: cancel_by_handle(waiting),
-        aborting().options(concurrency=1, discipline="lifo").run,
+        aborting().options(concurrency=2, discipline="lifo").run,
     ]
 
 

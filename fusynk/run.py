@@ -260,7 +260,9 @@ def unknown_step(wiring: Wiring, unit: object) -> str:
     name = unit if isinstance(unit, str) else found[0].unit.name if found else repr(unit)
     if not isinstance(unit, str) and name in wiring.index:
         return f"The plan's step {name!r} is another unit of that name, or of another instance; ask by that one."
-    return f"The plan has no step {name!r}.{did_you_mean(str(name), tuple(wiring.index))}"
+    names = tuple(wiring.index)
+    listed = ", ".join([*names[:10], "..."] if len(names) > 10 else names)  # noqa: PLR2004 - enough for an error
+    return f"The plan has no step {name!r}.{did_you_mean(str(name), names) or f' It has: {listed}.'}"
 
 
 def failure_notes(records: Records, index: int, attempts_allowed: int, run: Run[Any]) -> list[str]:

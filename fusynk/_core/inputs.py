@@ -178,7 +178,7 @@ def read_inputs(
     unknown = [name for name in given if name not in known] if instance is UNSET else []
     missing = [needed for needed in inputs if needed.default is UNSET and needed.name not in given]
     if unknown or missing:
-        raise InvalidInputs(f"{caller} got wrong inputs: {_told(unknown, missing, inputs, declared)}")
+        raise InvalidInputs(_told(caller, unknown, missing, inputs, declared))
     values = [given.get(needed.name, needed.default) for needed in inputs]
     for needed, value in zip(inputs, values, strict=True):
         if isinstance(value, (Marker, When)):
@@ -220,9 +220,12 @@ def _fields_of(
     elif declared is None:
         call, kind = caller.removesuffix("()"), type(instance).__name__
         names = ", ".join(f"{needed.name}=..." for needed in inputs)
-        is_mapping = issubclass(type(instance), Mapping)
-        instead = f"or {call}(**that)" if is_mapping else f"or compile the plan with inputs={kind}"
-        message = f"{caller} got {kind} instead of keywords; write {call}({names}), {instead}."
+        instead = ""
+        if issubclass(type(instance), Mapping):
+            instead = f", or {call}(**that)"
+        elif _field_types(type(instance)) is not None:
+            instead = f", or compile the plan with inputs={kind}"
+        message = f"{caller} got {kind} instead of keywords; write {call}({names}){instead}."
     elif not isinstance(instance, declared):
         message = f"{caller} takes {declared.__name__} or keywords, not {type(instance).__name__}."
     if message:
@@ -232,14 +235,19 @@ def _fields_of(
 
 
 def _told(
-    unknown: Sequence[str], missing: Sequence[PlanInput], inputs: Sequence[PlanInput], declared: type | None
+    caller: str,
+    unknown: Sequence[str],
+    missing: Sequence[PlanInput],
+    inputs: Sequence[PlanInput],
+    declared: type | None,
 ) -> str:
     known = [needed.name for needed in inputs]
-    parts = [f"it takes no input {name!r}.{did_you_mean(name, known)}" for name in unknown]
+    parts = [f"{caller} got wrong inputs."]
+    parts += [f"{name!r} is no input of this plan.{did_you_mean(name, known)}" for name in unknown]
     parts += [
-        f"input {needed.name!r} ({type_name(needed.type)}) is missing, needed by {_users(needed)}."
-        for needed in missing
+        f"{needed.name!r} ({type_name(needed.type)}) is missing, needed by {_users(needed)}." for needed in missing
     ]
-    takes = f"{declared.__name__}(...) or keywords: " if declared is not None else ""
-    names = ", ".join(f"{name}=..." for name in known) or "no inputs"
-    return f"{' '.join(parts)} It takes {takes}{names}."
+    call = caller.removesuffix("()")
+    keywords = f"{call}({', '.join(f'{name}=...' for name in known)})"
+    parts.append(f"Write {call}({declared.__name__}(...)) or {keywords}." if declared else f"Write {keywords}.")
+    return " ".join(parts)

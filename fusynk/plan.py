@@ -20,7 +20,7 @@ from fusynk._core.notes import annotate
 from fusynk._core.options import PlanOptions, PlanSettings, plan_settings
 from fusynk._core.program import Program, build_program
 from fusynk._core.registry import AnyLayer, Namespace, units_of_module
-from fusynk._core.wiring import EdgeKind, PlanInput, Wiring
+from fusynk._core.wiring import PlanInput, Wiring
 from fusynk._runtime.runner import Runner
 from fusynk.errors import DeadlineExceeded, InvalidDeclaration, LoopRunning, RunCancelled, UnknownStep, shown
 from fusynk.executors.threads import ThreadExecutor
@@ -347,11 +347,5 @@ def _target(target: object) -> tuple[AnyLayer, object]:
 
 
 def _sinks(wiring: Wiring) -> tuple[int, ...]:
-    """Return the steps that no other step depends on; what only a run mode orders counts as a sink, too."""
-    used = {
-        source
-        for sources, kinds in zip(wiring.predecessors, wiring.kinds, strict=True)
-        for source, kind in zip(sources, kinds, strict=True)
-        if kind != EdgeKind.BARRIER
-    }
-    return tuple(step for step in wiring.steps() if step not in used)
+    """Return the steps that no other step depends on. A member of a process is one its process depends on."""
+    return tuple(step for step in wiring.steps() if not wiring.successors[step])

@@ -1,9 +1,10 @@
 """An edge is refused where two types can certainly not meet, and nowhere else."""
 
-import datetime
 import decimal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime
+from functools import partial
 from typing import Annotated, Any, Generic, Literal, NewType, Protocol, TypedDict, TypeVar
 
 import pytest
@@ -72,7 +73,7 @@ def compiled(produced: object, wanted: object, mark: Any = loose.use) -> object:
         (int, None),
         (dict, list),
         (bytes, str),
-        (datetime.date, str),
+        (date, str),
         (decimal.Decimal, int),
         (decimal.Decimal, float),
         ("int", "str"),
@@ -98,7 +99,7 @@ def test_plain_unrelated_classes_never_meet(produced: object, wanted: object) ->
         (bool, float),
         (Cat, Animal),
         (Animal, Cat),
-        (datetime.datetime, datetime.date),
+        (datetime, date),
         (int, object),
         (object, int),
         (int, Any),
@@ -160,9 +161,9 @@ def test_items_that_may_meet_pass(produced: object, wanted: object) -> None:
 
 def test_an_outcome_and_a_default_have_types_of_their_own() -> None:
     compiled(int, str, loose.use.outcome)
-    compiled(int, int, lambda unit: loose.use(unit, default=None))
+    compiled(int, int, partial(loose.use, default=None))
     with pytest.raises(InvalidPlan):
-        compiled(int, str, lambda unit: loose.use(unit, default="none"))
+        compiled(int, str, partial(loose.use, default="none"))
 
 
 def test_without_annotations_everything_passes() -> None:

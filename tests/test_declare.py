@@ -119,6 +119,21 @@ async def test_callable_objects_are_units_also_with_an_async_call() -> None:
     assert run.result == (7, 10)
 
 
+async def test_a_partial_of_an_async_function_or_object_is_async_too() -> None:
+    class Doubler:
+        async def __call__(self, number: int) -> int:
+            return number * 2
+
+    async def tripled(number: int) -> int:
+        return number * 3
+
+    # A timeout is refused where the function would run in a thread.
+    of_object = layer(partial(Doubler(), 4), name="of_object", timeout=5)
+    of_function = layer(partial(tripled, 4), name="of_function", timeout=5)
+
+    assert (await compile_plan(of_object, of_function).run()).result == (8, 12)
+
+
 def test_decorators_below_keep_their_effect_and_the_signature() -> None:
     calls: list[str] = []
 

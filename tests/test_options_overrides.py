@@ -211,6 +211,18 @@ def test_anything_else_does_not_stand_in_for_a_fan_out() -> None:
         compile_plan(doubled).override(unchecked.returns([7]))
 
 
+def test_nor_for_a_fan_out_of_a_service() -> None:
+    class Films:
+        @layer.each
+        def film(self, number: int = each(numbers)) -> int:
+            return number
+
+    unchecked: Any = Films()
+
+    with pytest.raises(FusynkError, match="Batch"):
+        compile_plan(unchecked.film).override(unchecked.film.returns([7]))
+
+
 def test_the_source_of_a_fan_out_may_be_replaced() -> None:
     assert list(simulate(compile_plan(doubled).override(numbers.returns([5]))).result) == [10]
 

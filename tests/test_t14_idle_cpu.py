@@ -1,131 +1,138 @@
 """T14: a run that only waits takes less than a twentieth of a processor."""
 
+import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
-from fusynk import Graph, compile_plan
+from fusynk import Graph, Plan, compile_plan
 
+LONG = bool(os.environ.get("FUSYNK_LONG"))
 PERIOD = 1.0
 MOST_BUSY = 0.05
-Main = Callable[[], Coroutine[Any, Any, None]]
 
 
-async def busy_share() -> float:
-    """The share of one processor that this process takes over a real second, once it has settled down."""
-    await anyio.sleep(0.2)
-    begun, used = time.monotonic(), time.process_time()
-    await anyio.sleep(PERIOD)
-    return (time.process_time() - used) / (time.monotonic() - begun)
+class Hold:
+    """What the bodies of a test wait for, in threads and on the loop."""
 
+    def __init__(self) -> None:
+        self._threads = threading.Event()
+        self._loop = anyio.Event()
 
-@pytest.mark.parametrize("cancelled_by", ["caller", "abort", "deadline", "handle"])
-@pytest.mark.parametrize("body", ["thread", "shielded coroutine"])
-async def test_t14_an_ended_run_whose_body_goes_on_waits_quietly(cancelled_by: str, body: str) -> None:
-    graph, release, shares = Graph("goes on"), threading.Event(), list[float]()
-    let_go = anyio.Event()
+    def block(self) -> None:
+        self._threads.wait(60)
 
-    def block() -> None:
-        release.wait(60)
-
-    async def hold() -> None:
+    async def shield(self) -> None:
         with anyio.CancelScope(shield=True):
-            await let_go.wait()
+            await self._loop.wait()
 
-    async def fail() -> None:
-        await anyio.sleep(0.05 if cancelled_by == "abort" else 60)
-        raise ValueError
+    async def wait(self) -> None:
+        await self._loop.wait()
 
-    graph.add_layer(block if body == "thread" else hold, name="goes on")
-    graph.add_layer(fail)
-    plan = compile_plan(graph, deadline=0.05 if cancelled_by == "deadline" else None)
-
-    async def measure() -> None:
-        shares.append(await busy_share())
-        release.set()
-        let_go.set()
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(measure)
-        try:
-            if cancelled_by == "handle":
-                async with plan.start() as handle:
-                    await anyio.sleep(0.05)
-                    handle.cancel()
-            else:
-                with anyio.move_on_after(0.05 if cancelled_by == "caller" else 60):
-                    await plan.run()
-        except (ValueError, TimeoutError):
-            pass
-
-    assert shares[0] < MOST_BUSY
+    def let_go(self) -> None:
+        self._threads.set()
+        self._loop.set()
 
 
-async def share_during_a_run(graph: Graph, **options: Any) -> float:
-    """The busy share while a run of this graph waits; the run is cancelled then."""
-    async with anyio.create_task_group() as group:
-        group.start_soon(compile_plan(graph, **options).run)
-        share = await busy_share()
-        group.cancel_scope.cancel()
-    return share
+async def fail_soon() -> None:
+    await anyio.sleep(0.05)
+    raise ValueError
 
 
-async def test_t14_a_thousand_delayed_retries_wait_quietly() -> None:
+async def fail() -> None:
+    raise ValueError
+
+
+Start = Callable[[Hold], Any]
+
+
+async def ended(hold: Hold, *, by: str, body: str) -> None:
+    """A run that has been ended, and has a body that goes on."""
+    graph = Graph(f"{body} ended by {by}")
+    graph.add_layer(hold.block if body == "thread" else hold.shield, name="goes on")
+    if by == "abort":
+        graph.add_layer(fail_soon)
+    plan: Plan[None, Any] = compile_plan(graph, deadline=0.05 if by == "deadline" else None)
+    with suppress(ValueError, TimeoutError), anyio.move_on_after(0.05 if by == "caller" else 60):
+        if by == "handle":
+            await cancel_by_handle(plan)
+        else:
+            await plan.run()
+
+
+async def cancel_by_handle(plan: Plan[None, Any]) -> None:
+    async with plan.start() as handle:
+        await anyio.sleep(0.05)
+        handle.cancel()
+
+
+async def delayed(_hold: Hold) -> None:
+    """A thousand retries that are not due for a minute."""
     graph = Graph("delayed")
-
-    async def fail() -> None:
-        raise ValueError
-
     for number in range(1000):
         graph.add_layer(fail, name=f"s{number}", retries=3, retry_delay=60)
+    await compile_plan(graph).run()
 
-    assert await share_during_a_run(graph) < MOST_BUSY
 
-
-async def test_t14_a_thousand_suspended_bodies_with_timeouts_wait_quietly() -> None:
+async def suspended(hold: Hold) -> None:
+    """A thousand bodies that wait, each with a timeout, within a deadline."""
     graph = Graph("suspended")
-
-    async def wait() -> None:
-        await anyio.sleep(60)
-
     for number in range(1000):
-        graph.add_layer(wait, name=f"s{number}", timeout=50)
+        graph.add_layer(hold.wait, name=f"s{number}", timeout=50)
+    await compile_plan(graph, concurrency=1000, deadline=55).run()
 
-    assert await share_during_a_run(graph, concurrency=1000, deadline=55) < MOST_BUSY
 
-
-async def test_t14_a_blocking_body_with_others_behind_it_waits_quietly() -> None:
-    graph, release = Graph("blocked"), threading.Event()
-
-    def block() -> None:
-        release.wait(5)
-
+async def blocked(hold: Hold) -> None:
+    """A hundred plain functions, two of which hold both threads."""
+    graph = Graph("blocked")
     for number in range(100):
-        graph.add_layer(block, name=f"s{number}")
+        graph.add_layer(hold.block, name=f"s{number}")
+    await compile_plan(graph, threads=2).run()
+
+
+async def outlived(hold: Hold) -> None:
+    """A body that does not end with its timeout."""
+    graph = Graph("outlived")
+    graph.add_layer(hold.shield, name="stubborn", timeout=0.05, on_error="continue")
+    await compile_plan(graph).run()
+
+
+ENDED = [
+    partial(ended, by=by, body=body)
+    for by in ("caller", "abort", "deadline", "handle")
+    for body in ("thread", "shielded coroutine")
+]
+WAITING: list[Start] = [delayed, suspended, blocked, outlived]
+# All at once must be quiet, too; one by one tells which is not.
+SITUATIONS = [[one] for one in (*ENDED, *WAITING)] if LONG else [ENDED, WAITING]
+
+
+async def until_quiet() -> None:
+    """Let everything begin: until a twentieth of a second passes with next to no work, or some seconds are over."""
+    for _ in range(60):
+        used = time.process_time()
+        await anyio.sleep(0.05)
+        if time.process_time() - used < 0.05 * MOST_BUSY:
+            return
+
+
+@pytest.mark.parametrize("starts", SITUATIONS, ids=str if LONG else ["ended", "waiting"])
+async def test_t14_runs_that_wait_leave_the_processor_alone(starts: Sequence[Start]) -> None:
+    hold, share = Hold(), 1.0
     async with anyio.create_task_group() as group:
-        group.start_soon(compile_plan(graph, threads=2).run)
-        share = await busy_share()
+        for start in starts:
+            group.start_soon(start, hold)
+        await anyio.sleep(0.1)
+        await until_quiet()
+        begun, used = time.monotonic(), time.process_time()
+        await anyio.sleep(PERIOD)
+        share = (time.process_time() - used) / (time.monotonic() - begun)
+        hold.let_go()
         group.cancel_scope.cancel()
-        release.set()
-
-    assert share < MOST_BUSY
-
-
-async def test_t14_a_body_that_outlives_its_timeout_is_waited_for_quietly() -> None:
-    graph, let_go = Graph("stubborn"), anyio.Event()
-
-    @graph.layer(timeout=0.05, on_error="continue")
-    async def stubborn() -> None:
-        with anyio.CancelScope(shield=True):
-            await let_go.wait()
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(compile_plan(graph).run)
-        share = await busy_share()
-        let_go.set()
-
     assert share < MOST_BUSY

@@ -67,7 +67,60 @@ class ClassScope:
         return found
 
 
-class BoundLayer(BoundFunctionWrapper, Artifact[A], Generic[P, R_co, A]):
+class Replaceable(Artifact[A], Generic[P, A]):
+    """What `Plan.override` can replace: a unit, or its view through an instance."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def unit(self) -> Unit:
+            """What was declared."""
+            ...
+
+    def returns(self, artifact: A) -> "Override":
+        """Replace the function by a value, for `Plan.override`.
+
+        Args:
+            artifact: What dependents receive; for a fan-out, a whole `Batch`.
+
+        Raises:
+            InvalidDeclaration: The unit is a fan-out, and this is no `Batch`.
+        """
+        if self.unit.each and not _is_batch(artifact):
+            message = (
+                f"{self.unit.name!r} is a fan-out: returns() takes a whole Batch({{0: ..., 1: ...}}), not {artifact!r}."
+            )
+            raise InvalidDeclaration(message)
+        return Override(self, "returns", artifact)
+
+    def raises(self, error: BaseException | type[BaseException]) -> "Override":
+        """Replace the function by an error, for `Plan.override`.
+
+        Args:
+            error: Raised by every attempt; an instance is copied for each.
+
+        Raises:
+            InvalidDeclaration: It is no exception.
+        """
+        return Override(self, "raises", _checked_error(error))
+
+    @overload
+    def calls(self, function: Callable[P, object]) -> "Override": ...
+    @overload
+    def calls(self, function: Callable[..., object]) -> "Override": ...
+    def calls(self, function: Callable[..., object]) -> "Override":
+        """Replace the function by another one, for `Plan.override`.
+
+        Args:
+            function: Called with the same arguments; may be asynchronous.
+
+        Raises:
+            InvalidDeclaration: It is no function.
+        """
+        return Override(self, "calls", _checked_function(function))
+
+
+class BoundLayer(BoundFunctionWrapper, Replaceable[P, A], Generic[P, R_co, A]):
     """A unit seen through an instance: `service.checkout`."""
 
     if TYPE_CHECKING:
@@ -148,20 +201,8 @@ class BoundLayer(BoundFunctionWrapper, Artifact[A], Generic[P, R_co, A]):
         copied = deepcopy(self.instance, cast("dict[int, object]", memo))
         return getattr(copied, self._self_parent.attribute or self._self_parent.__name__)
 
-    def returns(self, artifact: A) -> "Override":
-        """Like `Layer.returns`, for this instance."""
-        return Override(self, "returns", artifact)
 
-    def raises(self, error: BaseException | type[BaseException]) -> "Override":
-        """Like `Layer.raises`, for this instance."""
-        return Override(self, "raises", _checked_error(error))
-
-    def calls(self, function: Callable[..., object]) -> "Override":
-        """Like `Layer.calls`, for this instance."""
-        return Override(self, "calls", _checked_function(function))
-
-
-class Layer(FunctionWrapper, Artifact[A], Generic[P, R_co, A]):
+class Layer(FunctionWrapper, Replaceable[P, A], Generic[P, R_co, A]):
     """A decorated function: called, tested, typed and pickled as before, and a unit of the graph.
 
     `P` are its parameters, `R_co` what an ordinary call returns, `A` the artifact that dependents receive.
@@ -268,48 +309,6 @@ class Layer(FunctionWrapper, Artifact[A], Generic[P, R_co, A]):
     def __deepcopy__(self, memo: object) -> Self:
         """A unit is its own copy, like a function."""
         return self
-
-    def returns(self, artifact: A) -> "Override":
-        """Replace the function by a value, for `Plan.override`.
-
-        Args:
-            artifact: What dependents receive; for a fan-out, a whole `Batch`.
-
-        Raises:
-            InvalidDeclaration: The unit is a fan-out, and this is no `Batch`.
-        """
-        if self.unit.each and not _is_batch(artifact):
-            message = (
-                f"{self.unit.name!r} is a fan-out: returns() takes a whole Batch({{0: ..., 1: ...}}), not {artifact!r}."
-            )
-            raise InvalidDeclaration(message)
-        return Override(self, "returns", artifact)
-
-    def raises(self, error: BaseException | type[BaseException]) -> "Override":
-        """Replace the function by an error, for `Plan.override`.
-
-        Args:
-            error: Raised by every attempt; an instance is copied for each.
-
-        Raises:
-            InvalidDeclaration: It is no exception.
-        """
-        return Override(self, "raises", _checked_error(error))
-
-    @overload
-    def calls(self, function: Callable[P, object]) -> "Override": ...
-    @overload
-    def calls(self, function: Callable[..., object]) -> "Override": ...
-    def calls(self, function: Callable[..., object]) -> "Override":
-        """Replace the function by another one, for `Plan.override`.
-
-        Args:
-            function: Called with the same arguments; may be asynchronous.
-
-        Raises:
-            InvalidDeclaration: It is no function.
-        """
-        return Override(self, "calls", _checked_function(function))
 
 
 class Worker(Layer[P, R_co, A]):

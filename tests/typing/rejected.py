@@ -19,7 +19,6 @@ from tests.typing.accepted import (
     lecture,
     look_up_shelf,
     nothing,
-    one,
     orders,
     pack,
     place_order,
@@ -27,8 +26,8 @@ from tests.typing.accepted import (
     print_receipt,
     shorten,
     total,
-    two,
 )
+from tests.typing.accepted_plans import one, two
 
 # An edge of another type
 

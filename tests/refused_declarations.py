@@ -106,7 +106,7 @@ cases(
     a_graph_beside_a_unit=lambda: loose.compile_plan(shop(), stock),
     a_module_that_does_not_exist=lambda: compile_plan("tests.nowhere"),
     a_path_of_a_unit_to_compile=lambda: compile_plan("tests.shop:stock"),
-    a_covered_unit=lambda: loose.compile_plan(wraps(stock)(label)),
+    a_covered_unit=lambda: loose.compile_plan(wraps(stock)(partial(label))),
     # Stand-ins
     a_text_to_raise=lambda: loose_stock.raises("lost"),
     a_number_to_call=lambda: loose_stock.calls(7),

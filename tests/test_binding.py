@@ -11,6 +11,7 @@ from fusynk import (
     Cancelled,
     Failed,
     Graph,
+    Layer,
     Outcome,
     Skipped,
     Succeeded,
@@ -21,6 +22,7 @@ from fusynk import (
     use,
     when,
 )
+from fusynk.errors import InvalidPlan
 from fusynk.testing import simulate
 from tests import loose
 
@@ -43,11 +45,6 @@ async def broken() -> int:
 def number_of(number: int = -1) -> int:
     """A function whose one parameter is bound in every way."""
     return number
-
-
-@layer
-async def number_sum(count: int, size: int = 1) -> int:
-    return count + size
 
 
 class TestRules:
@@ -240,6 +237,47 @@ class TestForwardNames:
         assert simulate(compile_plan(step)).result == "Failed"
 
 
+class TestScopes:
+    def test_a_misspelt_name_is_compared_with_those_of_the_same_function(self) -> None:
+        @layer
+        async def inventory() -> None: ...
+
+        @layer(depends_on="inventry")
+        async def pay() -> None: ...
+
+        with pytest.raises(InvalidPlan) as caught:
+            compile_plan(pay, inventory)
+        assert "Did you mean 'inventory'?" in str(caught.value)
+
+    def test_an_inner_name_goes_before_an_outer_one(self) -> None:
+        @layer
+        async def five() -> str:
+            return "inner"
+
+        @layer(depends_on="five")
+        async def step(five: str) -> str:
+            return five
+
+        assert simulate(compile_plan(step)).result == "inner"
+        assert five is not globals()["five"]
+
+    def test_a_name_of_another_function_is_not_found(self) -> None:
+        def elsewhere() -> Layer[[], object, None]:
+            @layer
+            async def hidden() -> None: ...
+
+            return hidden
+
+        kept = elsewhere()
+
+        @layer(depends_on="hidden")
+        async def step() -> None: ...
+
+        with pytest.raises(InvalidPlan) as caught:
+            compile_plan(step, kept)
+        assert "'hidden', which nothing declares" in str(caught.value)
+
+
 class TestEdges:
     """What each kind of edge passes, after each way in which its source can end."""
 
@@ -386,6 +424,18 @@ class TestFanOut:
 
         run = simulate(compile_plan(item)).run
         assert (run.result.total, run.result.success_rate, run.ok) == (0, 1.0, True)
+
+    def test_batches_are_compared_by_what_they_hold(self) -> None:
+        error = ValueError()
+
+        batch = Batch({1: "b", 0: "a"}, {2: error})
+
+        assert batch == Batch({0: "a", 1: "b"}, {2: error})
+        assert batch != Batch({0: "a", 1: "b"})
+        assert batch != ["a", "b"]
+        assert (list(batch), repr(batch)) == (["a", "b"], "<Batch 2 of 3 succeeded>")
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(batch)
 
     def test_a_fan_out_over_what_cannot_be_iterated_fails_by_name(self) -> None:
         @layer

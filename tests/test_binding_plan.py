@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from fusynk import Graph, compile_plan, layer, process, use
+from fusynk.errors import InvalidPlan
 from fusynk.testing import simulate
 from tests import loose
 
@@ -70,6 +71,29 @@ class TestInputs:
         assert plan.inputs["count"].default == 4
         assert simulate(plan).result == (4, 4)
 
+    def test_defaults_that_cannot_be_compared_are_two_defaults(self) -> None:
+        class Odd:
+            __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
+
+            def __eq__(self, other: object) -> bool:
+                raise RuntimeError
+
+        odd, another = Odd(), Odd()
+
+        @layer
+        def one(limit: Odd = odd) -> None: ...
+
+        @layer
+        def same(limit: Odd = odd) -> None: ...
+
+        @layer
+        def other(limit: Odd = another) -> None: ...
+
+        assert list(compile_plan(one, same).inputs) == ["limit"]
+        with pytest.raises(InvalidPlan) as caught:
+            compile_plan(one, other)
+        assert "InputConflict" in str(caught.value)
+
     def test_inputs_say_their_type_as_far_as_it_is_known(self) -> None:
         @layer
         async def typed(count: int, names: "list[str]", later: "NotDeclared" = None) -> None: ...  # type: ignore[name-defined] # noqa: F821 # pyright: ignore[reportUndefinedVariable, reportUnknownParameterType]
@@ -93,16 +117,23 @@ class TestInputs:
         assert simulate(plan, Wanted(1, size=5)).result == 6
         assert simulate(plan, {"count": 2, "size": 2}).result == 4
 
-    def test_the_default_of_a_field_does_not_reach_a_run_by_keywords(self) -> None:
+    def test_the_default_of_a_field_is_that_of_its_instance(self) -> None:
         @dataclass
         class Wanted:
             count: int = 100
             size: int = 100
 
-        plan = compile_plan(number_sum, inputs=Wanted)
+        assert simulate(compile_plan(number_sum, inputs=Wanted), Wanted()).result == 200
 
-        assert simulate(plan, {"count": 1}).result == 2
-        assert simulate(plan, Wanted()).result == 200
+    def test_only_fields_are_inputs_not_what_else_an_instance_has(self) -> None:
+        @dataclass
+        class Wanted:
+            count: int
+
+            def size(self) -> int:
+                return 1000
+
+        assert simulate(compile_plan(number_sum, inputs=Wanted), Wanted(1)).result == 2
 
     def test_an_attrs_class_holds_them_too(self) -> None:
         attrs: Any = pytest.importorskip("attrs")

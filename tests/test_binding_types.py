@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, Literal, NewType, Protocol, TypedDic
 
 import pytest
 
-from fusynk import Graph, compile_plan
+from fusynk import Graph, compile_plan, use
 from fusynk.errors import IncompatibleEdge, InvalidPlan
 from tests import loose
 
@@ -164,6 +164,45 @@ def test_an_outcome_and_a_default_have_types_of_their_own() -> None:
     compiled(int, int, partial(loose.use, default=None))
     with pytest.raises(InvalidPlan):
         compiled(int, str, partial(loose.use, default="none"))
+
+
+def test_annotations_in_quotes_are_read_where_they_are_written() -> None:
+    class Local:
+        """Known inside this function only."""
+
+    graph = Graph("types")
+
+    @graph.layer
+    def source() -> "Local":
+        return Local()
+
+    @graph.layer
+    def fine(value: "Local" = use(source)) -> None: ...
+
+    marker = loose.use(source)
+
+    @graph.layer
+    def wrong(value: "int" = marker) -> None: ...
+
+    compile_plan(fine)
+    with pytest.raises(InvalidPlan) as caught:
+        compile_plan(wrong)
+    assert "Local" in str(caught.value)
+
+
+def test_a_type_given_with_a_name_is_checked_too() -> None:
+    graph = Graph("types")
+
+    @graph.layer
+    def source() -> int:
+        return 1
+
+    @graph.layer
+    def reader(value: Any = use("source", type=str)) -> None: ...
+
+    with pytest.raises(InvalidPlan) as caught:
+        compile_plan(reader, source)
+    assert "type=str" in str(caught.value)
 
 
 def test_without_annotations_everything_passes() -> None:

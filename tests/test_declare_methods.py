@@ -3,18 +3,21 @@
 import copy
 import pickle
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 import pytest
 
-from fusynk import compile_plan, layer, use
-from fusynk.errors import UnknownStep
+from fusynk import Batch, compile_plan, each, layer, use
+from fusynk.errors import InvalidInputs, UnknownStep
 from fusynk.testing import simulate
+from tests import loose
 from tests.shop import Corner, Shop, refusal, stock
 
 # Static and class methods have no types of their own.
 loose_shop: Any = Shop
 loose_corner: Any = Corner
+SHOP = Shop(7)
 
 
 async def test_methods_are_called_as_methods() -> None:
@@ -73,6 +76,59 @@ def test_a_plan_of_the_subclass_takes_its_overriding_step() -> None:
     assert simulate(plan, {"self": Corner(7), "ordered": 3}).result == (7, 104)
 
 
+def test_an_instance_that_overrides_a_step_of_the_plan_is_refused() -> None:
+    plan = compile_plan(Shop.sell)
+
+    with pytest.raises(InvalidInputs, match="Corner overrides 'count'"):
+        simulate(plan, {"self": Corner(7), "ordered": 3})
+
+
+def test_static_and_class_methods_are_siblings_in_both_decorator_orders() -> None:
+    class Store:
+        @staticmethod
+        @layer
+        def above() -> int:
+            return 1
+
+        @layer
+        @staticmethod
+        def below() -> int:
+            return 2
+
+        @classmethod
+        @layer
+        def named(cls) -> str:
+            return cls.__name__
+
+        @layer(depends_on=[above, below])
+        def total(
+            self, one: int = loose.use(above), two: int = loose.use(below), name: str = loose.use(named)
+        ) -> tuple[int, int, str]:
+            return one, two, name
+
+    class Branch(Store):
+        @staticmethod
+        @layer
+        def above() -> int:
+            return 10
+
+        @layer
+        @staticmethod
+        def below() -> int:
+            return 20
+
+    assert simulate(compile_plan(Store().total)).result == (1, 2, "Store")
+    assert simulate(compile_plan(Branch().total)).result == (10, 20, "Branch")
+
+
+def test_a_method_that_is_bound_by_hand_is_the_same_step() -> None:
+    shop = Shop(7)
+
+    run = simulate(loose.compile_plan(MethodType(Shop.sell, shop)), {"ordered": 3}).run
+
+    assert run[shop.sell] == (7, 4)
+
+
 def test_an_override_that_is_no_unit_is_told() -> None:
     class Broken(Shop):
         async def count(self, ordered: int) -> int:  # type: ignore[override] # pyright: ignore[reportIncompatibleVariableOverride]
@@ -81,6 +137,71 @@ def test_an_override_that_is_no_unit_is_told() -> None:
     said = refusal(Broken().sell)
 
     assert "depends on 'count', which Broken overrides by something that is no unit; decorate it" in said
+
+
+def test_methods_of_two_unrelated_classes_cannot_share_an_instance() -> None:
+    class Stranger:
+        @layer
+        def visit(self) -> str:
+            return type(self).__name__
+
+    said = refusal(Shop.judge, Stranger.visit)
+
+    assert "InputConflict" in said
+    assert "'self'" in said
+
+
+def test_methods_of_two_instances_of_two_classes_may_meet() -> None:
+    class Stranger:
+        @layer
+        def visit(self, left: int = use(SHOP.count)) -> str:
+            return f"{type(self).__name__} sees {left}"
+
+    assert simulate(compile_plan(Stranger().visit), {"ordered": 1}).result == "Stranger sees 6"
+
+
+def test_a_method_may_fan_out() -> None:
+    class Films:
+        def __init__(self, titles: dict[int, str]) -> None:
+            self.titles = titles
+
+        @layer
+        def ids(self) -> list[int]:
+            return list(self.titles)
+
+        @layer.each
+        async def title(self, number: int = each(ids)) -> str:
+            return self.titles[number]
+
+        @layer
+        def all(self, titles: Batch[str] = use(title)) -> str:
+            return ", ".join(titles)
+
+    films = Films({1: "M", 2: "Metropolis"})
+
+    assert simulate(compile_plan(films.all)).result == "M, Metropolis"
+    assert simulate(compile_plan(Films.all), {"self": films}).result == "M, Metropolis"
+
+
+def test_a_step_keeps_its_first_name_under_an_alias() -> None:
+    class Named:
+        @layer
+        def first(self) -> int:
+            return 1
+
+        alias = first
+
+        @layer
+        def last(self, number: int = use(first)) -> int:
+            return number
+
+    class Renamed(Named):
+        @layer
+        def first(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] # of its `self`
+            return 2
+
+    assert simulate(compile_plan(Named().alias)).result == 1
+    assert simulate(compile_plan(Renamed().last)).result == 2
 
 
 def test_two_instances_keep_their_state_apart() -> None:

@@ -193,7 +193,7 @@ ONE_NAME_TWICE = """
 """
 
 
-def test_a_name_that_one_file_declares_twice_is_replaced_with_a_warning(write: Write) -> None:
+def test_p28_a_name_that_one_file_declares_twice_is_replaced_with_a_warning(write: Write) -> None:
     with pytest.warns(
         UserWarning, match=r"'step' \(twice\.py:7\) replaces the unit .* twice\.py:4; give one"
     ) as caught:
@@ -204,7 +204,7 @@ def test_a_name_that_one_file_declares_twice_is_replaced_with_a_warning(write: W
     assert caught[0].lineno == 7
 
 
-def test_a_reload_replaces_silently_even_when_lines_moved(write: Write) -> None:
+def test_p28_a_reload_replaces_silently_even_when_lines_moved(write: Write) -> None:
     former = write("moving", "from fusynk import layer\n@layer\nasync def step(): return 1\n")
     plan = compile_plan(former)
 
@@ -216,7 +216,7 @@ def test_a_reload_replaces_silently_even_when_lines_moved(write: Write) -> None:
     assert simulate(plan).result == {"step": 1}
 
 
-def test_a_cell_of_a_notebook_replaces_silently() -> None:
+def test_p28_a_cell_of_a_notebook_replaces_silently() -> None:
     namespace: dict[str, Any] = {"__name__": "kiosk.notebook"}
 
     with warnings.catch_warnings():

@@ -90,7 +90,7 @@ WRONG_FOR_PLANS: Mapping[str, list[object]] = {
     "run_id": ["", 3, b"x"],
     "seed": [1.5, b"x", []],
     "grace": [*NO_SECONDS, 0, None],
-    "executor": [3, "threads", object()],
+    "executor": [3, "threads", b"threads"],
 }
 
 
@@ -187,6 +187,28 @@ class TestOfUnits:
     def test_a_function_of_the_wrong_arity_is_refused(self, option: str, function: object) -> None:
         with pytest.raises(InvalidOption, match=option):
             loose.layer(**{option: function})
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"base": -1}, {"base": INFINITY}, {"base": "1"}, {"base": 1, "factor": 0.5}, {"base": 1, "max": NOT_A_NUMBER}],
+        ids=str,
+    )
+    def test_a_wrong_backoff_is_refused_when_it_is_made(self, wrong: Mapping[str, Any]) -> None:
+        with pytest.raises(InvalidOption, match=r"backoff\("):
+            backoff(**wrong)
+
+    def test_a_backoff_without_jitter_grows_to_its_maximum(self) -> None:
+        def never() -> float:
+            raise AssertionError
+
+        delays = backoff(0.5, factor=3, max=10, jitter=False)
+
+        assert [delays.delay(attempt, never) for attempt in (1, 2, 3, 4, 5000)] == [0.5, 1.5, 4.5, 10, 10]
+
+    def test_a_backoff_with_jitter_stays_below_that(self) -> None:
+        delays = backoff(0.5, factor=3, max=10)
+
+        assert [delays.delay(attempt, lambda: 0.5) for attempt in (1, 2, 3, 4)] == [0.25, 0.75, 2.25, 5]
 
     def test_the_keywords_are_those_of_the_documentation(self) -> None:
         assert set(LayerOptions.__annotations__) == {

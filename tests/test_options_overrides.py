@@ -1,7 +1,7 @@
 """Overrides: stand-ins for functions, on a plan of their own."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import pytest
@@ -123,6 +123,19 @@ def test_an_error_keeps_what_it_carries() -> None:
     assert isinstance(trace.error, Declined)
     assert (trace.error.order, str(trace.error)) == (7, "order 7: no money")
     assert trace.error.__cause__ is cause
+
+
+def test_an_error_that_cannot_be_copied_is_raised_itself() -> None:
+    class Stubborn(Exception):
+        def __new__(cls, *, only: str) -> Self:
+            return super().__new__(cls)
+
+        def __init__(self, *, only: str) -> None:
+            super().__init__(only)
+
+    given = Stubborn(only="by keyword")
+
+    assert simulate(PLAN.override(stock.raises(given)), {"product": ""}).error is given
 
 
 def test_an_error_type_is_made_for_each_attempt() -> None:

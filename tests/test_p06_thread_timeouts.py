@@ -78,6 +78,7 @@ async def test_p06_an_abandoned_thread_is_left_behind_at_once_and_counted(releas
     run = run_of(caught.value)
     assert run is not None
     assert run.outcome(blocking) == Failed(caught.value)
+    assert run.abandoned == ("blocking",)
 
 
 async def test_p06_the_slot_of_an_abandoned_thread_is_free_again(release: threading.Event) -> None:
@@ -167,3 +168,25 @@ async def test_p06_a_function_that_is_quick_enough_is_not_disturbed() -> None:
         return "done"
 
     assert (await compile_plan(quick).run()).result == "done"
+
+
+async def test_p06_a_thread_that_is_not_to_be_left_behind_is_awaited_and_named(release: threading.Event) -> None:
+    graph, seen = Graph("named"), list[str]()
+
+    @graph.layer
+    def blocking() -> None:
+        release.wait(60)
+        seen.append("thread ends")
+
+    @graph.layer
+    async def fail() -> None:
+        await anyio.sleep(0.01)
+        threading.Timer(0.2, release.set).start()
+        raise ValueError
+
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (there is no other)
+        await compile_plan(graph, grace=0.02).run()
+
+    run = run_of(caught.value)
+    assert run is not None
+    assert (seen, run.stuck, run.abandoned) == (["thread ends"], ("blocking",), ())

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fusynk import Graph, compile_plan, use, when
+from fusynk import Graph, compile_plan, each, use, when
 from fusynk.errors import (
     DeclarationError,
     DependencyCycle,
@@ -27,7 +27,7 @@ from fusynk.errors import (
 from fusynk.testing import simulate
 from tests import loose
 
-DRAWN = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+DRAWN = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass(frozen=True)
@@ -277,6 +277,44 @@ def test_p26_a_refused_plan_leaves_its_units_as_they_were() -> None:
     assert ran == []
     simulate(compile_plan(graph))
     assert ran == ["missing", "pay"]
+
+
+def test_p26_compiling_twice_changes_nothing() -> None:
+    calls: list[tuple[int, int]] = []
+    graph = Graph("shop")
+
+    @graph.layer
+    def source() -> int:
+        return 1
+
+    @graph.layer(depends_on=source)
+    def reader(source: int, again: int = use(source)) -> None:
+        calls.append((source, again))
+
+    plans = [compile_plan(graph) for _ in range(3)]
+    for plan in plans:
+        simulate(plan)
+
+    assert calls == [(1, 1)] * 3
+    assert len({plan.explain() for plan in plans}) == 1
+
+
+def test_p26_a_unit_named_like_an_item_is_told() -> None:
+    graph = Graph("shop")
+
+    @graph.layer
+    def numbers() -> list[int]:
+        return [1]
+
+    @graph.layer.each
+    def item(number: int = each(numbers)) -> int:
+        return number
+
+    # The names of items and units are keys of one mapping, where one failure would hide another.
+    with pytest.raises((InvalidPlan, DeclarationError, PlanFault)) as caught:
+        graph.add_layer(nothing, name="item[0]")
+        compile_plan(graph)
+    assert "item[0]" in str(caught.value)
 
 
 def test_p26_compiling_runs_no_body_no_condition_and_no_default() -> None:

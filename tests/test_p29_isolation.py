@@ -179,7 +179,7 @@ def readers(variable: ContextVar[str]) -> Graph:
         return variable.get()
 
     @graph.layer
-    async def child_task() -> str:
+    async def in_a_child() -> str:
         found: list[str] = []
 
         async def look() -> None:
@@ -214,7 +214,7 @@ def readers(variable: ContextVar[str]) -> Graph:
     return graph
 
 
-READERS = ("at_once", "suspending", "child_task", "in_a_thread", "inline", "last")
+READERS = ("at_once", "suspending", "in_a_child", "in_a_thread", "inline", "last")
 
 
 def seen_in(run: Run[object]) -> set[str]:

@@ -58,6 +58,8 @@ def _gather(drafts: dict[str, _Draft], node: Node, parameter: Parameter, faults:
     name, default = parameter.name, parameter.default
     unit = cast("Unit", node.unit)
     wanted = resolve_annotation(node.function, parameter.annotation)
+    if wanted is UNSET and node.layer is not None and parameter is node.parameters[0]:
+        wanted = node.layer.home or UNSET  # the `self` of a method
     draft = drafts.get(name)
     if draft is None:
         drafts[name] = _Draft(wanted, unit, default, unit, default is UNSET, [unit.name])
@@ -198,7 +200,11 @@ def check_instance(wiring: Wiring, values: Sequence[object]) -> None:
     cell = wiring.input_cells.get("self")
     if cell is None:
         return
-    owner = type(values[cell - len(wiring.names)])
+    instance, wanted = values[cell - len(wiring.names)], wiring.inputs[cell - len(wiring.names)].type
+    owner = type(instance)
+    if isinstance(wanted, type) and not isinstance(instance, wanted):
+        message = f"input 'self' must be a {wanted.__name__}, not a {owner.__name__}."
+        raise InvalidInputs(message)
     for unit in wiring.layers:
         layer = cast("AnyLayer", unit)
         attribute = layer.attribute if isinstance(unit, Layer) else None
@@ -230,8 +236,8 @@ def _fields_of(
         message = f"{caller} takes {declared.__name__} or keywords, not {type(instance).__name__}."
     if message:
         raise InvalidInputs(message)
-    names_given = [needed.name for needed in inputs if hasattr(instance, needed.name)]
-    return {name: cast("object", getattr(instance, name)) for name in names_given}
+    fields = _field_types(declared) or {}
+    return {needed.name: cast("object", getattr(instance, needed.name)) for needed in inputs if needed.name in fields}
 
 
 def _told(

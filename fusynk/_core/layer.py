@@ -255,10 +255,16 @@ class Layer(FunctionWrapper, Replaceable[P, A], Generic[P, R_co, A]):
         """Under which name a class holds this unit, if one does."""
         return self._self_attribute
 
+    @property
+    def home(self) -> type[object] | None:
+        """The class that declares this unit, if one does."""
+        return self._self_home
+
     def __set_name__(self, owner: type[object], name: str) -> None:
-        """Remember under which attribute a class holds this unit."""
-        self._self_attribute = name
-        self._self_home = owner
+        """Remember which class holds this unit, and under which attribute; the first one counts."""
+        if self._self_attribute is None:
+            self._self_attribute = name
+            self._self_home = owner
 
     @property
     def __signature__(self) -> inspect.Signature:

@@ -266,9 +266,10 @@ def _collect_artifacts(**artifacts: object) -> dict[str, object]:
 def _sibling(found: tuple[AnyLayer, object], instance: object) -> tuple[AnyLayer, object]:
     """Bind a method's sibling to the same instance, the way a subclass overrides it."""
     layer, own = found
-    if instance is None or own is not None or layer.attribute is None:
+    if instance is None or own is not None:
         return found
-    attribute = layer.attribute
+    # A class method around the unit does not pass its name on; then the function's own is looked up.
+    attribute = layer.attribute or layer.__name__
     if isinstance(instance, ClassScope):
         instance = instance.owner
     owner = instance if isinstance(instance, type) else type(instance)

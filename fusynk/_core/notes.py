@@ -1,7 +1,9 @@
 """What is written on an error that leaves a run: where it came from, and the run itself."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
+from typing import cast
 
 _RUN = "__fusynk_run__"
 _MOST_NAMES = 12
@@ -16,17 +18,23 @@ class _Note(str):
 def annotate(error: BaseException, notes: Sequence[str], run: object) -> None:
     """Write notes on an error and link the run to it, in place of those of a former run.
 
-    Written straight to the error's dictionary, because a frozen exception class refuses attributes.
+    Written straight to the error's dictionary, because a frozen exception class refuses attributes. Best effort: an
+    exception of the oddest class must still be raised as it is.
     """
-    attributes = vars(error)
-    kept = [note for note in attributes.get("__notes__", ()) if not isinstance(note, _Note)]
-    attributes["__notes__"] = [*kept, *map(_Note, notes)]
-    attributes[_RUN] = run
+    with suppress(Exception):
+        attributes = vars(error)
+        attributes[_RUN] = run
+        former = attributes.get("__notes__", [])
+        if isinstance(former, list):
+            kept = [note for note in cast("list[object]", former) if not isinstance(note, _Note)]
+            attributes["__notes__"] = [*kept, *map(_Note, notes)]
 
 
 def linked_run(error: BaseException) -> object:
     """Return the run that an error was linked to, or `None`."""
-    return vars(error).get(_RUN)
+    with suppress(Exception):  # a class may hide its dictionary
+        return vars(error).get(_RUN)
+    return None
 
 
 def own_traceback(error: BaseException, package: str) -> TracebackType | None:

@@ -1,8 +1,9 @@
 """The state machine of a run, without I/O: told how a step ended, it says which steps may start."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from heapq import heapify, heappop, heappush
-from typing import cast
+from typing import TypeAlias, cast
 
 from fusynk._core.batch import Batch
 from fusynk._core.fan_out import FailedItem, items_of
@@ -12,6 +13,13 @@ from fusynk._core.wiring import Argument, EdgeKind, Wiring
 
 _PENDING, _READY, _RUNNING, _RETRYING = Status.PENDING, Status.READY, Status.RUNNING, Status.RETRYING
 _SUCCEEDED, _FAILED, _SKIPPED, _CANCELLED = Status.SUCCEEDED, Status.FAILED, Status.SKIPPED, Status.CANCELLED
+
+
+Ask: TypeAlias = Callable[[int, Callable[[object], object], object], object]
+
+
+def _ask_directly(_step: int, function: Callable[[object], object], value: object) -> object:
+    return function(value)
 
 
 class Scheduler:
@@ -25,6 +33,7 @@ class Scheduler:
         inputs: The values of the run's inputs.
         discipline: Who goes first among ready steps of one priority.
         replaced: Steps whose function was replaced as a whole; a fan-out among them does not expand.
+        ask: Calls a function of the user's on behalf of a step: (step, function, its argument).
 
     Attributes:
         ready: The steps that wait for a slot.
@@ -33,8 +42,15 @@ class Scheduler:
     """
 
     def __init__(
-        self, wiring: Wiring, inputs: Sequence[object], discipline: Discipline, replaced: frozenset[int] = frozenset()
+        self,
+        wiring: Wiring,
+        inputs: Sequence[object],
+        discipline: Discipline,
+        replaced: frozenset[int] = frozenset(),
+        *,
+        ask: Ask = _ask_directly,
     ) -> None:
+        self._ask = ask
         count = len(wiring.names)
         self.wiring = wiring
         self.discipline: Discipline = discipline
@@ -232,7 +248,7 @@ class Scheduler:
             return self._ended(step, _SUCCEEDED, None)
         try:
             skipped = self._closed_edge(step)
-        except Exception as error:  # noqa: BLE001 - whatever a condition raises fails the step
+        except BaseException as error:  # noqa: BLE001 - whatever a condition raises is the runner's to judge
             self.notices.append(("fail", step, error))
             return []
         if skipped is not None:
@@ -266,7 +282,7 @@ class Scheduler:
         condition = self.wiring.conditions.get((step, position))
         if self.state[source] in (_FAILED, _SKIPPED):
             return self._asked_in_vain(step, position, source, kind)
-        if condition is None or _is_met(condition(self.cells[source])):
+        if condition is None or _is_met(self._ask(step, condition, self.cells[source])):
             return None
         return Skipped(self.wiring.names[source], "condition")
 
@@ -293,8 +309,9 @@ class Scheduler:
             values: list[object] = [UNSET] * len(upstream)
         else:
             try:
-                values = items_of(self.cells[source], self.wiring.names[step], self.wiring.names[source])
-            except Exception as error:  # noqa: BLE001 - iterating is the user's code
+                items = partial(items_of, step=self.wiring.names[step], source=self.wiring.names[source])
+                values = cast("list[object]", self._ask(step, items, self.cells[source]))
+            except BaseException as error:  # noqa: BLE001 - iterating is the user's code
                 self.notices.append(("fail", step, error))
                 return []
         first = len(self.state)

@@ -57,3 +57,16 @@ def is_cancellation(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return cast("BaseExceptionGroup[BaseException]", error).split(kind)[1] is None
     return isinstance(error, kind)
+
+
+def bare(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what matters most in a group: an interruption before an error."""
+    leaves: list[BaseException] = []
+    waiting: list[BaseException] = [errors]
+    while waiting:
+        error = waiting.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            waiting += cast("BaseExceptionGroup[BaseException]", error).exceptions
+        else:
+            leaves.append(error)
+    return next((leaf for leaf in leaves if not isinstance(leaf, Exception)), leaves[0])

@@ -1,7 +1,7 @@
 """One run: a host that spawns slots, keeps the timers, and leaves only when everything has ended."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from functools import partial
 from random import Random
@@ -10,7 +10,7 @@ from typing import Any, cast
 import anyio
 from anyio import CancelScope, create_task_group
 from anyio.abc import TaskGroup
-from anyio.lowlevel import cancel_shielded_checkpoint
+from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint
 from loguru import logger
 
 from fusynk._core.current import RUN, STEP, StepContext
@@ -19,7 +19,7 @@ from fusynk._core.program import Program
 from fusynk._core.records import Records
 from fusynk._core.scheduler import Scheduler
 from fusynk._core.wiring import Body
-from fusynk._runtime.backend import CancellationWatch, loop_clock
+from fusynk._runtime.backend import CancellationWatch, bare, loop_clock
 from fusynk._runtime.calls import ThreadPermits, call_inline, call_with_executor
 from fusynk._runtime.slot import Slot
 from fusynk._runtime.timers import Due, Timers
@@ -54,7 +54,9 @@ class Runner:
         settings = program.settings
         self.program = program
         self.run_id = run_id
-        self.scheduler = Scheduler(program.wiring, inputs, settings.discipline, program.replaced)
+        self.scheduler = Scheduler(
+            program.wiring, inputs, settings.discipline, program.replaced, ask=self._ask_in_context
+        )
         self.records = Records(self.scheduler)
         self.depth = _checked_depth()
         self.context = copy_context()
@@ -93,7 +95,7 @@ class Runner:
                     interruption = error
                     raise
         except BaseExceptionGroup as errors:
-            raise _bare(errors) from None
+            raise bare(errors) from None
         finally:
             if self.scheduler.unfinished:
                 self.scheduler.cancel_rest(self.by or "caller")
@@ -101,6 +103,9 @@ class Runner:
             raise interruption
         if self.fatal is not None:
             raise self.fatal
+        if self.by == "caller":
+            # A slot felt the cancellation, and the host has not met it yet.
+            await checkpoint()
 
     async def _supervise(self, group: TaskGroup) -> None:
         """Spawn slots and fire timers until all steps have ended; then see that nothing stays behind."""
@@ -293,8 +298,8 @@ class Runner:
 
     def note_end(self, index: int) -> None:
         """Note that a body which had suspended has ended."""
+        self.suspended.pop(index, None)
         self.records.ended[index] = self.clock()
-        del self.suspended[index]
 
     def retry(self, index: int, delay: float) -> None:
         """Let a step wait for its next attempt, without a slot."""
@@ -305,16 +310,20 @@ class Runner:
         else:
             self.scheduler.make_ready(index)
 
-    def feel_cancellation(self) -> None:
-        """Stop if the run was cancelled from outside; a body may have felt it before the host does."""
+    def feels_cancelled(self) -> bool:
+        """Tell whether the run is being stopped; a body may feel a cancellation from outside before the host does."""
         if not self.stopping and self.watch.is_requested():
             self.stop("caller")
+        return self.stopping
 
     def context_of(self, index: int) -> Context:
         """Return a fresh context for a step, as its body gets one."""
         context = self.context.copy()
         context.run(STEP.set, index)
         return context
+
+    def _ask_in_context(self, step: int, function: Callable[[object], object], value: object) -> object:
+        return self.context_of(step).run(function, value)
 
     def describe_step(self, index: int) -> StepContext:
         """Return what the body of a step may know."""
@@ -351,6 +360,11 @@ class Runner:
         self.fatal = self.fatal or error
         self.stop("signal")
 
+    def crash(self, error: BaseException) -> None:
+        """End the run with what came from no body: an interruption, or a fault of the engine."""
+        self.fatal = self.fatal or error
+        self.stop("signal")
+
     def note_late_failure(self, index: int, error: BaseException) -> None:
         """Keep an error that was raised while the run was being stopped.
 
@@ -378,16 +392,3 @@ def _checked_depth() -> int:
         message = f"Runs are nested more than {MOST_NESTED} deep; a plan most likely starts itself."
         raise NestingTooDeep(message)
     return depth
-
-
-def _bare(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what matters most in a group: an interruption before an error."""
-    leaves: list[BaseException] = []
-    waiting: list[BaseException] = [errors]
-    while waiting:
-        error = waiting.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            waiting += cast("BaseExceptionGroup[BaseException]", error).exceptions
-        else:
-            leaves.append(error)
-    return next((leaf for leaf in leaves if not isinstance(leaf, Exception)), leaves[0])

@@ -54,10 +54,20 @@ class Slot:
                 # The scope is entered before any body, because scopes close in reverse order.
                 with CancelScope() as self.scope:
                     await self._work()
+                if self.timed_out and self._broken is None:
+                    # Something of the engine's own failed on the way out; the step must not stay open.
+                    self._broken = self.index, None
             else:
                 await self._work()
             if self._broken is not None:
                 await self._conclude(*self._broken)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            # Nothing but the run's own cancellation leaves a slot: asyncio would tear its loop apart.
+            if is_cancellation(error) and run.feels_cancelled():
+                raise
+            run.crash(error)
         finally:
             run.live -= 1
             run.poke()
@@ -70,6 +80,7 @@ class Slot:
         functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
         started, ended, begin = records.started, records.ended, records.begun.append
         copy_context, enter = run.context.copy, STEP.set
+        body: Any = None
         now, turn_ends = 0.0, clock() + _LONGEST_TURN / run.live
         if scheduler.notices:
             await self._see_to_notices()
@@ -94,6 +105,7 @@ class Slot:
                 else:
                     succeed(index, artifact)
             except BaseException as error:  # noqa: BLE001 - judged in _conclude
+                _close(body)
                 now = ended[index] = clock()
                 await self._conclude(index, error)
             else:
@@ -111,10 +123,11 @@ class Slot:
         """See a suspended body through to its end."""
         run = self._run
         self.body = body
-        run.note_suspension(index, self)
         try:
+            run.note_suspension(index, self)
             artifact: object = await Drive(body, context, waiting_for)
         except BaseException as error:
+            _close(body)
             self._note_end(index)
             if is_cancellation(error) and not self.timed_out and run.stopping:
                 raise
@@ -140,7 +153,7 @@ class Slot:
         self._run.note_end(index)
         # After a timeout this slot's own scope is cancelled, which says nothing about the run.
         if not self.timed_out:
-            self._run.feel_cancellation()
+            self._run.feels_cancelled()
 
     async def _conclude(self, index: int, raised: BaseException | None) -> None:
         """Decide what follows from an attempt that gave no artifact."""
@@ -161,16 +174,19 @@ class Slot:
 
     def _told(self, index: int, raised: BaseException | None) -> BaseException | None:
         """Return the error that an attempt ended with, or `None` if it was cancelled with the run."""
-        run = self._run
-        if self.timed_out:
-            return _timeout(run, index, raised)
-        if raised is None or not is_cancellation(raised):
+        ordinary = raised is None or isinstance(raised, Exception) or is_cancellation(raised)
+        if self.timed_out and ordinary:
+            return _timeout(self._run, index, raised)
+        return None if raised is None else self._own(index, raised)
+
+    def _own(self, index: int, raised: BaseException) -> BaseException | None:
+        """Return what user code raised, or `None` if it was cancelled with the run."""
+        if not is_cancellation(raised):
             return raised
-        run.feel_cancellation()
-        if run.stopping:
+        if self._run.feels_cancelled():
             return None
         stray = StrayCancellation(
-            f"{run.scheduler.name_of(index)!r} raised {type(raised).__name__} although nobody had cancelled it; "
+            f"{self._run.scheduler.name_of(index)!r} raised {type(raised).__name__} although nobody had cancelled it; "
             "raise an error of your own instead."
         )
         stray.__cause__ = raised
@@ -179,10 +195,9 @@ class Slot:
     async def _decide(self, index: int, error: Exception, *, may_retry: bool) -> None:
         """Ask the step's policy, and do as it says."""
         run = self._run
-        attempt = run.records.attempt_of(index)
-        policy = run.program.policies[run.scheduler.step_of(index)]
-        question = after_failure(policy, error, attempt, run.draw, may_retry=may_retry)
-        verdict: Verdict = await run_in_context(run.context_of(index), question)
+        verdict = await self._verdict(index, error, may_retry=may_retry)
+        if verdict is None:
+            return
         if run.stopping:
             run.note_late_failure(index, error)
             return
@@ -200,6 +215,22 @@ class Slot:
         if run.scheduler.notices:
             await self._see_to_notices()
 
+    async def _verdict(self, index: int, error: Exception, *, may_retry: bool) -> Verdict | None:
+        """Ask the policy's functions, or return `None` if one of them raised what ends the run."""
+        run = self._run
+        policy = run.program.policies[run.scheduler.step_of(index)]
+        question = after_failure(policy, error, run.records.attempt_of(index), run.draw, may_retry=may_retry)
+        try:
+            return await run_in_context(run.context_of(index), question)
+        except BaseException as second:
+            final = self._own(index, second)
+            if final is None:
+                raise
+            if isinstance(final, Exception):
+                return GivenUp(final, aborts=policy.on_error != "continue")
+            run.interrupt(index, final)
+            return None
+
     async def _see_to_notices(self) -> None:
         """Do what the scheduler asked for: hold barriers, and conclude steps that failed before they were called."""
         run = self._run
@@ -208,8 +239,18 @@ class Slot:
             kind, index, subject = notices.pop(0)
             if kind == "hold":
                 run.add_timer(cast("float", subject), Due.RELEASE, index)
-            else:
-                await self._decide(index, cast("Exception", subject), may_retry=False)
+                continue
+            error = self._own(index, cast("BaseException", subject))
+            if isinstance(error, Exception):
+                await self._decide(index, error, may_retry=False)
+            elif error is not None:
+                run.interrupt(index, error)
+
+
+def _close(body: Any) -> None:  # noqa: ANN401 - a coroutine, or nothing yet
+    """Close a coroutine that was dropped before its end; one that has ended is closed already."""
+    if body is not None:
+        body.close()
 
 
 def _no_generator(run: "Runner", index: int, artifact: object) -> GeneratorReturned:

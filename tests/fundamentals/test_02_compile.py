@@ -61,6 +61,12 @@ def test_a_whole_graph_gives_its_last_steps_by_name() -> None:
     assert simulate(compile_plan(numbers)).result == {"two": 2, "three": 3}
 
 
+def test_every_module_has_a_graph_of_its_own_which_its_name_stands_for() -> None:
+    plan = compile_plan(__name__)
+
+    assert simulate(plan, {"product": "lamp", "customer": "ada"}).result == {"thank": "Thank you, Ada"}
+
+
 def test_a_dataclass_makes_the_inputs_typed() -> None:
     @dataclass(frozen=True)
     class Purchase:

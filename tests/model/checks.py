@@ -50,7 +50,7 @@ def expected(model: Model) -> View:
         "raised": model.raised,
         "ok": model.ok,
         "status": "succeeded" if model.ok else "failed",
-        "failures": failures_of(endings),
+        "failures": failures_of(endings) | model.lost_items,
         "recoveries": model.recoveries,
         "result": due_result(model),
         "seconds": model.now,

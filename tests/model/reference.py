@@ -201,6 +201,12 @@ class Model:
             isinstance(pack, Pack) and pack.failed for pack in packs
         )
 
+    @property
+    def lost_items(self) -> dict[str, Label]:
+        """The items that failed by themselves, also those of a fan-out that was cut short."""
+        ends = [((index, item), end) for index, items in self._items.items() for item, end in enumerate(items) if end]
+        return {name_of(call): end[1] for call, end in ends if end[0] == "failed" and end[1][1] == name_of(call)}
+
     def run(self) -> "Model":
         self._judge_due()
         self._fill_slots()

@@ -144,8 +144,16 @@ def test_a_chained_item_starts_when_its_own_source_ends_and_inherits_its_failure
         ("s2[1]", 1, 7, 7.5),
     ]
     lost = ("raised", "s1[1]", "1")
-    chained = endings(Step(items=2), replace(first, retries=0), Step((Edge(1, "each"),)))[2]
-    assert chained == ("succeeded", Pack(((0, 1608),), ((1, lost),)))
+    model = Model(Case((Step(items=2), replace(first, retries=0), Step((Edge(1, "each"),))))).run()
+    assert model.endings[2] == ("succeeded", Pack(((0, 1608),), ((1, lost),)))
+    assert model.lost_items == {"s1[1]": lost}
+
+
+def test_an_item_that_failed_before_an_abort_stays_known_though_its_step_is_cancelled() -> None:
+    spread = Step((Edge(0, "each"),), failures=9, durations=(0.5,), on_error="continue")
+    model = Model(Case((Step(items=3), spread, Step(failures=9, durations=(2.25,))), 2)).run()
+    assert model.endings[1] == ("cancelled", "abort")
+    assert model.lost_items == {"s1[1]": ("raised", "s1[1]", "1")}
 
 
 def test_the_model_says_when_two_orders_are_right() -> None:

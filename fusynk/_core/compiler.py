@@ -63,25 +63,20 @@ def compile_wiring(
 
 
 def _check_names(nodes: Sequence[Node], faults: Faults) -> None:
-    first: dict[str, Unit] = {}
+    first: dict[str, Node] = {}
     fan_outs = {node.name: node.unit for node in nodes if node.unit is not None and node.unit.each}
     for node in nodes:
-        unit = cast("Unit", node.unit)
-        other = first.setdefault(unit.name, unit)
-        if other is not unit or node.instance is not None:
-            _check_name(node, unit, other, nodes, faults)
+        unit, earlier = cast("Unit", node.unit), first.setdefault(node.name, node)
         owner = fan_outs.get(unit.name.rpartition("[")[0]) if unit.name.endswith("]") else None
+        problem = ""
         if owner is not None:
-            faults.add(DuplicateName, unit, f"is named like an item of {where(owner)}; give it another name=.")
-
-
-def _check_name(node: Node, unit: Unit, other: Unit, nodes: Sequence[Node], faults: Faults) -> None:
-    if other is not unit:
-        faults.add(DuplicateName, unit, f"has the name of {where(other)}; give one of them another name=.")
-        return
-    if next(one for one in nodes if one.unit is unit) is not node:
-        message = "is in the plan for two instances; compile a plan for each, or give one of the classes another name=."
-        faults.add(DuplicateName, unit, message)
+            problem = f"is named like an item of {where(owner)}; give it another name=."
+        elif earlier.unit is not unit:
+            problem = f"has the name of {where(cast('Unit', earlier.unit))}; give one of them another name=."
+        elif earlier is not node:
+            problem = "is in the plan for two instances; compile a plan for each, or give one class another name=."
+        if problem:
+            faults.add(DuplicateName, unit, problem)
 
 
 def _check_timeouts(nodes: Sequence[Node], settings: PlanSettings, faults: Faults) -> None:

@@ -78,10 +78,9 @@ class Slot:
         scheduler, records, clock = run.scheduler, run.records, run.clock
         ready, cells, base, succeed = scheduler.ready, scheduler.cells, scheduler.base, scheduler.succeed
         functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
-        started, ended, begin = records.started, records.ended, records.begun.append
-        copy_context, enter = run.context.copy, STEP.set
-        body: Any = None
-        now, turn_ends = 0.0, clock() + _LONGEST_TURN / run.live
+        started, ended, begin, copy_context = records.started, records.ended, records.begun.append, run.context.copy
+        body, enter, now = cast("Any", None), STEP.set, 0.0
+        turn_ends = clock() + _LONGEST_TURN / run.live
         if scheduler.notices:
             await self._see_to_notices()
         while ready and not run.stopping:

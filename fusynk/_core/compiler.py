@@ -18,12 +18,12 @@ from fusynk._core.ready import ready_queue
 from fusynk._core.registry import AnyLayer
 from fusynk._core.signature import Parameter, resolve_annotation, return_annotation
 from fusynk._core.typecheck import is_incompatible, is_never_iterable, item_type, type_name
-from fusynk._core.unit import Members, Unit
 from fusynk._core.wiring import Body, EdgeKind, PlanInput, Wiring
 from fusynk.errors import DuplicateName, IncompatibleEdge, ModeContradiction, UnstoppableTimeout
 
 if TYPE_CHECKING:
     from fusynk._core.markers import Predicate
+    from fusynk._core.unit import Members, Unit
 
 _BARRIER_OPTIONS = UnitOptions()
 _NOWHERE = Location("", 0)
@@ -74,7 +74,7 @@ def _check_names(nodes: Sequence[Node], faults: Faults) -> None:
         elif earlier.unit is not unit:
             problem = f"has the name of {where(cast('Unit', earlier.unit))}; give one of them another name=."
         elif earlier is not node:
-            problem = "is in the plan for two instances; compile a plan for each, or give one class another name=."
+            problem = "is in the plan for two instances; compile a plan for each of them."
         if problem:
             faults.add(DuplicateName, unit, problem)
 

@@ -79,8 +79,7 @@ class Slot:
         ready, cells, base, succeed = scheduler.ready, scheduler.cells, scheduler.base, scheduler.succeed
         functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
         started, ended, begin, copy_context = records.started, records.ended, records.begun.append, run.context.copy
-        body, enter, now = cast("Any", None), STEP.set, 0.0
-        turn_ends = clock() + _LONGEST_TURN / run.live
+        body, enter, turn_ends = cast("Any", None), STEP.set, clock() + _LONGEST_TURN / run.live
         if scheduler.notices:
             await self._see_to_notices()
         while ready and not run.stopping:

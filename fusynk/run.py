@@ -185,7 +185,7 @@ class Run(Generic[A_co]):
         """
         if unit is not None:
             return tuple(self._records.attempts_of(self._index_of(unit)))
-        return tuple(self._records.attempts_among(range(len(self._scheduler.state))))
+        return tuple(self._records.all_attempts())
 
     @cached_property
     def report(self) -> Report:

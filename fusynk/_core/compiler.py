@@ -93,7 +93,7 @@ def _in_order(nodes: list[Node], faults: Faults) -> list[Node]:
     """Return the nodes in topological order, as one slot would start them; note the cycles."""
     place = {id(node): index for index, node in enumerate(nodes)}
     predecessors = [[place[id(source)] for source in node.sources] for node in nodes]
-    priorities = [node.unit.options.priority if node.unit is not None else 0 for node in nodes]
+    priorities = [node.priority for node in nodes]
     order = start_order(predecessors, successors_of(predecessors), ready_queue(priorities, "fifo"))
     if len(order) == len(nodes):
         return [nodes[index] for index in order]
@@ -211,7 +211,7 @@ def _wiring(
         edges=tuple(node.edges for node in nodes),
         fan_outs={step: node.each_edge for step, node in enumerate(nodes) if node.each_edge >= 0},
         delays={step: node.delay for step, node in enumerate(nodes) if node.unit is None},
-        priorities=tuple(node.unit.options.priority if node.unit is not None else 0 for node in nodes),
+        priorities=tuple(node.priority for node in nodes),
         inputs=inputs,
         input_cells={needed.name: len(nodes) + position for position, needed in enumerate(inputs)},
         index={node.name: step for step, node in enumerate(nodes) if node.unit is not None},

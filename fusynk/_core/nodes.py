@@ -56,6 +56,11 @@ class Node:
         """The unit's name; empty for a barrier."""
         return self.unit.name if self.unit is not None else ""
 
+    @property
+    def priority(self) -> int:
+        """The unit's priority; a barrier has none of its own."""
+        return self.unit.options.priority if self.unit is not None else 0
+
     def connect(self, source: "Node", kind: EdgeKind, condition: Predicate | None = None) -> int:
         """Add an edge and return its position."""
         position = len(self.sources)

@@ -101,13 +101,15 @@ class Records:
         name = self.scheduler.name_of(index)
         return AttemptRecord(name, number, self.started[index], self.ended[index], cancelled=state == Status.CANCELLED)
 
+    def all_attempts(self) -> list[AttemptRecord]:
+        """Return every attempt of the run, in order of start."""
+        return self.attempts_among(range(len(self.scheduler.state)))
+
     def span_of(self, index: int) -> tuple[float, float] | None:
         """Return when a step began its first attempt and ended its last, or `None` if it was never called."""
-        if index not in self.failed and index not in self.scheduler.items:
-            return (
-                None if NEVER in (self.started[index], self.ended[index]) else (self.started[index], self.ended[index])
-            )
-        attempts = self.attempts_of(index)
-        if not attempts:
-            return None
-        return attempts[0].started, max(attempt.ended for attempt in attempts)
+        items = self.scheduler.items.get(index)
+        if items is not None:
+            spans = [span for item in items if (span := self.span_of(item)) is not None]
+        else:
+            spans = [(attempt.started, attempt.ended) for attempt in self.attempts_of(index)]
+        return (min(spans)[0], max(ended for _, ended in spans)) if spans else None

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from fusynk._core.graph import critical_path
 from fusynk._core.model import Status
+from fusynk._core.notes import path_text
 from fusynk._core.records import Records
 
 
@@ -57,7 +58,7 @@ class Report:
             ("Average duration", _seconds(self.average)),
             ("Maximum duration", _seconds(self.maximum)),
             ("Minimum duration", _seconds(self.minimum)),
-            ("Critical path", _shortened(self.critical_path)),
+            ("Critical path", path_text(self.critical_path) or "none"),
         )
         return "\n".join(["Performance", *(f"  {label:<17} {value}" for label, value in rows)])
 
@@ -78,7 +79,7 @@ def make_report(records: Records) -> Report:
     succeeded = states.count(Status.SUCCEEDED)
     return Report(
         makespan=max((end for _, end in ran), default=0.0) - min((start for start, _ in ran), default=0.0),
-        work=sum(attempt.duration for step in steps for attempt in records.attempts_of(step)),
+        work=sum(attempt.duration for attempt in records.all_attempts()),
         critical_path=tuple(wiring.names[node] for node in chain.nodes if spans.get(node) is not None),
         slack=MappingProxyType({wiring.names[step]: chain.slack[step] for step in steps}),
         total=len(steps),
@@ -98,8 +99,3 @@ def _seconds(value: float) -> str:
         if value >= size:
             return f"{value / size:.3f} {unit}"
     return f"{value / 1e-6:.1f} us"
-
-
-def _shortened(names: tuple[str, ...], most: int = 12) -> str:
-    shown = names if len(names) <= most else (*names[: most // 2], "...", *names[-most // 2 :])
-    return " -> ".join(shown) or "none"

@@ -11,7 +11,7 @@ from fusynk._core.model import UNSET, Cancelled, CancelledBy, Failed, Outcome, S
 from fusynk._core.ready import Discipline, ready_queue
 from fusynk._core.wiring import Argument, EdgeKind, Wiring
 
-_PENDING, _READY, _RUNNING, _RETRYING = Status.PENDING, Status.READY, Status.RUNNING, Status.RETRYING
+_READY, _RUNNING, _RETRYING = Status.READY, Status.RUNNING, Status.RETRYING
 _SUCCEEDED, _FAILED, _SKIPPED, _CANCELLED = Status.SUCCEEDED, Status.FAILED, Status.SKIPPED, Status.CANCELLED
 
 

@@ -12,6 +12,7 @@ from fusynk._core.batch import Batch
 from fusynk._core.current import StepContext, current_step
 from fusynk._core.declare import Graph, layer, process, worker
 from fusynk._core.layer import Layer, Override, Process, Worker
+from fusynk._core.limits import Limit
 from fusynk._core.markers import Artifact, each, use, when
 from fusynk._core.model import AttemptRecord, Cancelled, Failed, Outcome, Skipped, Succeeded
 from fusynk._core.options import LayerOptions, PlanOptions, WorkerOptions
@@ -34,6 +35,7 @@ __all__ = [
     "Graph",
     "Layer",
     "LayerOptions",
+    "Limit",
     "Outcome",
     "Override",
     "Plan",

@@ -1,7 +1,7 @@
 """`compile_plan` and `Plan`: a thin front to the compiler, the runner and the renderers."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType, ModuleType
@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any, Generic, cast, overload
 import anyio
 from typing_extensions import TypeVar, Unpack
 
-from fusynk._core.compiler import compile_wiring
+from fusynk._core.compiler import artifact_type, compile_wiring
 from fusynk._core.inputs import check_instance, read_inputs
 from fusynk._core.layer import Override
 from fusynk._core.markers import Artifact, advice
 from fusynk._core.model import UNSET
+from fusynk._core.nested import PlanFunction
 from fusynk._core.nodes import normalise
-from fusynk._core.notes import annotate
 from fusynk._core.options import PlanOptions, PlanSettings, plan_settings
 from fusynk._core.program import Program, build_program
 from fusynk._core.registry import AnyLayer, Namespace, units_of_module
-from fusynk._core.wiring import PlanInput, Wiring
+from fusynk._core.wiring import Body, PlanInput, Wiring
 from fusynk._runtime.runner import Runner
-from fusynk.errors import DeadlineExceeded, InvalidDeclaration, LoopRunning, RunCancelled, UnknownStep, shown
+from fusynk.errors import InvalidDeclaration, LoopRunning, UnknownStep, shown
 from fusynk.executors.threads import ThreadExecutor
 from fusynk.handle import RunHandle
 from fusynk.render.explain import explain
-from fusynk.run import Run, Shape, failure_notes, find_step, raised_bare, unknown_step
+from fusynk.run import Run, Shape, blame, failure_notes, find_step, raised_bare, undone_notes, unknown_step
 
 if TYPE_CHECKING:
     from fusynk.protocols import Executor
@@ -140,6 +140,23 @@ class Plan(Generic[I_contra, A_co]):
             found[step] = override
         return replace(self, _program=build_program(wiring, self._program.settings, MappingProxyType(found)))
 
+    def as_function(self) -> Callable[..., Coroutine[Any, Any, A_co]]:
+        """Return an async function that takes the plan's inputs as keywords and returns its result.
+
+        `layer(plan)` makes a step of it: a nested plan.
+        """
+        wiring, steps = self._program.wiring, self._shape.steps
+        single = self._shape.form == "one"
+        return PlanFunction(
+            self._result_of,
+            wiring.names[steps[0]] if single else "",
+            self.inputs,
+            _artifact_type(wiring, steps[0]) if single else UNSET,
+        )
+
+    async def _result_of(self, **inputs: object) -> A_co:
+        return (await self.run(**inputs)).result
+
     def explain(self) -> str:
         """Return what the plan will do: inputs, order, where each parameter comes from, options, suspicions."""
         return explain(self._program, [self._program.wiring.names[step] for step in self._shape.steps])
@@ -191,41 +208,58 @@ class Plan(Generic[I_contra, A_co]):
 
     def _runner(self, values: list[object]) -> Runner:
         run_id = self._program.settings.run_id or os.urandom(8).hex()
-        executor = cast("Executor | None", self._program.settings.executor) or ThreadExecutor()
-        return Runner(self._program, values, run_id, executor)
+        return Runner(self._program, values, run_id, _executors(self._program))
 
     async def _run(self, values: list[object]) -> Run[A_co]:
         runner = self._runner(values)
-        await runner.run()
+        try:
+            await runner.run()
+        except BaseException as error:
+            run = self._ended(runner)
+            blame(error, undone_notes(run), run)
+            raise
         return self._finish(runner)
+
+    def _ended(self, runner: Runner) -> Run[A_co]:
+        return Run(
+            run_id=runner.run_id,
+            parent_id=runner.parent_id,
+            records=runner.records,
+            shape=self._shape,
+            ending=runner.ending,
+        )
 
     def _finish(self, runner: Runner) -> Run[A_co]:
         """Make the run, and raise what ended it."""
-        cause = runner.scheduler.name_of(runner.cause[0]) if runner.cause is not None else None
-        run: Run[A_co] = Run(
-            run_id=runner.run_id,
-            records=runner.records,
-            shape=self._shape,
-            by=runner.by,
-            cause=cause,
-            stuck=runner.stuck,
-            abandoned=runner.abandoned,
-        )
+        run = self._ended(runner)
         if runner.cause is not None:
             index, error = runner.cause
             allowed = self._program.policies[runner.scheduler.step_of(index)].retries + 1
-            annotate(error, failure_notes(runner.records, index, allowed, run), run)
+            blame(error, failure_notes(runner.records, index, allowed, run), run)
             raise raised_bare(error)
-        if runner.by == "deadline":
-            message = f"The run took longer than its deadline of {self._program.settings.deadline:g} s."
-            late = DeadlineExceeded(message)
-            annotate(late, (), run)
-            raise late
-        if runner.by == "stop":
-            cancelled = RunCancelled("The run was cancelled through its handle.")
-            annotate(cancelled, (), run)
-            raise cancelled
+        if runner.reason is not None:
+            blame(runner.reason, undone_notes(run), run)
+            raise runner.reason
+        broken = runner.aftermath.broken if runner.aftermath is not None else None
+        if broken is not None:
+            blame(broken, undone_notes(run), run)
+            raise raised_bare(broken)
         return run
+
+
+def _artifact_type(wiring: Wiring, step: int) -> object:
+    return artifact_type(cast("AnyLayer", wiring.layers[step]).unit, wiring.functions[step])
+
+
+def _executors(program: Program) -> dict[Body, "Executor"]:
+    """Return where the synchronous functions of a run are called, by their kind."""
+    given = cast("Executor | None", program.settings.executor)
+    executors: dict[Body, Executor] = {Body.THREAD: given or ThreadExecutor()}
+    if Body.SUBPROCESS in program.bodies:
+        from fusynk.executors.subprocesses import SubprocessExecutor  # noqa: PLC0415 - few plans need it
+
+        executors[Body.SUBPROCESS] = given or SubprocessExecutor()
+    return executors
 
 
 Source = Namespace | ModuleType | str

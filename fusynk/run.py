@@ -11,9 +11,9 @@ from typing_extensions import TypeVar
 
 from fusynk._core.graph import levels_of
 from fusynk._core.markers import Artifact
-from fusynk._core.model import AttemptRecord, Cancelled, CancelledBy, Failed, Outcome, Skipped, Status, Succeeded
+from fusynk._core.model import AttemptRecord, Cancelled, Ending, Failed, Outcome, Skipped, Status, Succeeded
 from fusynk._core.nodes import normalise
-from fusynk._core.notes import linked_run, own_traceback, path_text
+from fusynk._core.notes import annotate, linked_run, own_traceback, path_text
 from fusynk._core.records import Records
 from fusynk._core.registry import AnyLayer
 from fusynk._core.report import Report, make_report
@@ -45,26 +45,14 @@ class Run(Generic[A_co]):
     `run[layer]` is the artifact of a step, `run.result` that of the plan's target.
     """
 
-    def __init__(
-        self,
-        *,
-        run_id: str,
-        records: Records,
-        shape: Shape,
-        by: CancelledBy | None,
-        cause: str | None,
-        stuck: Sequence[str],
-        abandoned: Sequence[str],
-    ) -> None:
+    def __init__(self, *, run_id: str, parent_id: str | None, records: Records, shape: Shape, ending: Ending) -> None:
         self._id = run_id
+        self._parent_id = parent_id
         self._records = records
         self._scheduler = records.scheduler
         self._wiring = records.scheduler.wiring
         self._shape = shape
-        self._by = by
-        self._stuck = tuple(stuck)
-        self._abandoned = tuple(abandoned)
-        self._cause = cause
+        self._ending = ending
 
     @property
     def id(self) -> str:
@@ -72,11 +60,17 @@ class Run(Generic[A_co]):
         return self._id
 
     @property
+    def parent_id(self) -> str | None:
+        """The id of the run in whose step this one was started, or `None`."""
+        return self._parent_id
+
+    @property
     def status(self) -> Literal["succeeded", "failed", "cancelled"]:
         """How the run ended. Failures that it was told to continue after make it `failed`, too."""
-        if self._by in ("caller", "stop"):
+        by = self._ending.by
+        if by in ("caller", "stop"):
             return "cancelled"
-        return "failed" if self._by is not None or self.failures else "succeeded"
+        return "failed" if by is not None or self.failures or self.teardown_failures else "succeeded"
 
     @property
     def ok(self) -> bool:
@@ -86,17 +80,32 @@ class Run(Generic[A_co]):
     @property
     def cause(self) -> str | None:
         """The name of the step or item whose failure ended the run, or `None` if none did."""
-        return self._cause
+        return self._ending.cause
 
     @property
     def stuck(self) -> tuple[str, ...]:
         """The steps whose bodies went on for longer than the grace after they were cancelled."""
-        return self._stuck
+        return self._ending.stuck
 
     @property
     def abandoned(self) -> tuple[str, ...]:
         """The steps whose thread was left behind when they were given up (`abandon_on_timeout=True`)."""
-        return self._abandoned
+        return self._ending.abandoned
+
+    @property
+    def compensated(self) -> tuple[str, ...]:
+        """The steps and items that were undone when the run ended early, in that order."""
+        return self._ending.compensated
+
+    @property
+    def compensation_failures(self) -> Mapping[str, BaseException]:
+        """What compensations raised, by the name of their step or item. What they should undo may still stand."""
+        return self._ending.compensation_failures
+
+    @property
+    def teardown_failures(self) -> Mapping[str, BaseException]:
+        """What resources raised after their setup, by name."""
+        return self._ending.teardown_failures
 
     @property
     def result(self) -> A_co:
@@ -280,6 +289,14 @@ def failure_notes(records: Records, index: int, attempts_allowed: int, run: Run[
     if others:
         more = f" and {len(others) - 10} more" if len(others) > 10 else ""  # noqa: PLR2004 - enough for a note
         notes.append(f"also failed: {', '.join(others[:10])}{more}")
+    return notes + undone_notes(run)
+
+
+def undone_notes(run: Run[Any]) -> list[str]:
+    """Return what is written on an error about compensations and teardowns."""
+    notes = [f"compensated: {', '.join(map(repr, run.compensated))}"] if run.compensated else []
+    for what, failures in (("compensation", run.compensation_failures), ("teardown", run.teardown_failures)):
+        notes += [f"{what} of {name!r} failed with {type(error).__name__}" for name, error in failures.items()]
     return notes
 
 
@@ -290,6 +307,12 @@ def _path_to(wiring: Wiring, step: int) -> Sequence[int]:
     while wiring.predecessors[path[-1]]:
         path.append(max(wiring.predecessors[path[-1]], key=levels.__getitem__))
     return [node for node in reversed(path) if node not in wiring.delays]
+
+
+def blame(error: BaseException, notes: Sequence[str], run: Run[Any]) -> None:
+    """Write on an error where it came from, and link it to its run; notes of a run inside this one stay."""
+    former = run_of(error)
+    annotate(error, notes, run, keep=former is not None and former.parent_id == run.id)
 
 
 def run_of(error: BaseException) -> Run[Any] | None:

@@ -8,6 +8,7 @@ compile_plan: Any = fusynk.compile_plan
 each: Any = fusynk.each
 graph: Any = fusynk.Graph
 layer: Any = fusynk.layer
+limit: Any = fusynk.Limit
 process: Any = fusynk.process
 use: Any = fusynk.use
 when: Any = fusynk.when

@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 
-from fusynk import Graph, compile_plan, layer, use, when
+from fusynk import Graph, Limit, compile_plan, layer, use, when
 from fusynk.testing import simulate
 from tests import loose
 from tests.shop import Shop, label, price, stock
@@ -66,17 +66,26 @@ cases(
     a_plan_without_slots=lambda: loose.compile_plan(stock, concurrency=0),
     an_unknown_discipline=lambda: loose.compile_plan(stock).options(discipline="random"),
     a_limit=lambda: loose.layer(limit="tmdb"),
-    a_compensation=lambda: loose.layer(compensate=label),
-    a_weight=lambda: loose.layer(weight=2),
-    an_os_process=lambda: loose.layer(run_in="subprocess"),
+    a_compensation=lambda: loose.layer(compensate="release"),
+    a_compensation_that_takes_nothing=lambda: loose.layer(compensate=lambda: None),
+    a_weight_without_a_limit=lambda: loose.layer(weight=2),
+    a_weight_that_is_never_granted=lambda: loose.layer(limit=Limit("api", concurrency=2), weight=3),
+    a_weight_of_a_rate=lambda: loose.layer(limit=Limit("api", rate="5/s"), weight=2),
+    a_limit_without_a_name=lambda: Limit(""),
+    a_limit_of_nothing=lambda: Limit("api"),
+    a_limit_of_none_at_once=lambda: Limit("api", concurrency=0),
+    a_rate_that_is_a_number=lambda: loose.limit("api", rate=40),
+    a_rate_without_a_time=lambda: Limit("api", rate="40"),
+    a_rate_of_nothing=lambda: Limit("api", rate="0/s"),
     a_coroutine_in_a_thread=lambda: layer(run_in="thread")(is_fine),
+    a_coroutine_in_an_os_process=lambda: layer(run_in="subprocess")(is_fine),
+    a_generator_in_an_os_process=lambda: layer(run_in="subprocess")(generator),
     an_unknown_mode=lambda: loose.process(stock, mode="serial"),
     a_batch_of_none=lambda: loose.process(stock, mode="batched", size=0),
     # What is decorated
-    a_generator_function=lambda: layer(generator),
     a_class=lambda: loose.layer(Shop),
     a_number=lambda: loose.layer(7),
-    a_plan_as_a_layer=lambda: loose.layer(compile_plan(price)),
+    a_plan_of_two_targets_without_a_name=lambda: loose.layer(compile_plan(price, stock)),
     a_unit_decorated_twice=lambda: layer(stock),
     a_lambda_without_a_name=lambda: layer(lambda: 1),
     a_partial_without_a_name=lambda: layer(partial(label, "a")),

@@ -196,32 +196,15 @@ def test_a_plain_function_that_returns_an_awaitable_is_awaited() -> None:
     assert simulate(compile_plan(reader)).result == "ANSWER"
 
 
-def generator() -> Any:
-    yield 1
-
-
-async def async_generator() -> Any:
-    yield 1
-
-
 class Silent:
     """A callable object, which has no name to take."""
 
     def __call__(self) -> None: ...
 
 
-class GeneratorObject:
-    def __call__(self) -> Any:
-        yield 1
-
-
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        pytest.param(generator, "generator function 'generator'", id="a generator function"),
-        pytest.param(async_generator, "generator function 'async_generator'", id="an async one"),
-        pytest.param(partial(generator), "generator", id="a partial of one"),
-        pytest.param(GeneratorObject(), "generator", id="an object whose call is one"),
         pytest.param(Shop, "Shop", id="a class"),
         pytest.param(7, "7", id="a number"),
         pytest.param("stock", "'stock'", id="a text"),
@@ -270,7 +253,7 @@ def test_a_refused_declaration_leaves_no_unit_behind() -> None:
     graph = loose.graph("shop")
 
     declarations: list[Callable[[], object]] = [
-        lambda: graph.layer(generator),
+        lambda: graph.layer(7),
         lambda: graph.layer(label, retrys=1),
         lambda: graph.layer(label, depends_on=7),
         lambda: graph.add_layer(label, bind={"left": 7}),

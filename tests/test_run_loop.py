@@ -15,7 +15,7 @@ import anyio.to_thread
 import pytest
 
 from fusynk import Graph, compile_plan, current_step, each, use, when
-from fusynk._runtime import runner as runner_module
+from fusynk._runtime import host as host_module
 from fusynk.testing import run_virtual, simulate
 from fusynk.testing.virtual import Backend
 from tests.observing import assert_settled, running_tasks
@@ -132,7 +132,7 @@ def test_nor_does_it_reach_the_step_after_one_that_suspended(backend: Backend) -
 
 def test_slots_are_spawned_by_the_host_only(monkeypatch: pytest.MonkeyPatch, backend: Backend) -> None:
     spawners, hosts = list[int](), list[int]()
-    real: Callable[[], Any] = getattr(runner_module, "create_task_group")  # noqa: B009 (imported there)
+    real: Callable[[], Any] = getattr(host_module, "create_task_group")  # noqa: B009 (imported there)
 
     def watched_group() -> Any:
         group = real()
@@ -145,7 +145,7 @@ def test_slots_are_spawned_by_the_host_only(monkeypatch: pytest.MonkeyPatch, bac
         group.start_soon = spawn
         return group
 
-    monkeypatch.setattr(runner_module, "create_task_group", watched_group)
+    monkeypatch.setattr(host_module, "create_task_group", watched_group)
     graph = Graph("spawning")
 
     async def body() -> None:
@@ -217,7 +217,7 @@ def test_what_a_task_owns_is_not_the_next_step_s(backend: Backend) -> None:
 
 def test_bodies_that_never_suspend_cost_no_tasks(monkeypatch: pytest.MonkeyPatch, backend: Backend) -> None:
     spawned, most = [0], list[int]()
-    real: Callable[[], Any] = getattr(runner_module, "create_task_group")  # noqa: B009 (imported there)
+    real: Callable[[], Any] = getattr(host_module, "create_task_group")  # noqa: B009 (imported there)
 
     def watched_group() -> Any:
         group = real()
@@ -230,7 +230,7 @@ def test_bodies_that_never_suspend_cost_no_tasks(monkeypatch: pytest.MonkeyPatch
         group.start_soon = spawn
         return group
 
-    monkeypatch.setattr(runner_module, "create_task_group", watched_group)
+    monkeypatch.setattr(host_module, "create_task_group", watched_group)
     graph = Graph("inline")
 
     async def body() -> None:

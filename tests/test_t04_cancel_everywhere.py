@@ -247,7 +247,7 @@ async def one_run(add: Add, way: Way, at: int) -> int:
     steps, felt = await way(runner.run, at)
 
     assert diary.begun == diary.ended
-    assert (runner.live, runner.spawning, runner.suspended) == (0, 0, {})
+    assert (runner.host.live, runner.host.spawning, runner.suspended) == (0, 0, {})
     await assert_settled(before)
     if asyncio_task := _current_asyncio_task():
         assert asyncio_task.cancelling() == 0

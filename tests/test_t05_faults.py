@@ -9,6 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from fusynk import Failed, Graph, Plan, compile_plan, each, errors, use, when
+from fusynk._runtime import host as host_module
 from fusynk._runtime import runner as runner_module
 from fusynk.testing import run_virtual
 from fusynk.testing.virtual import Backend
@@ -320,7 +321,7 @@ def break_the_clock(monkeypatch: pytest.MonkeyPatch, countdown: Countdown) -> No
 
 
 def break_the_spawning(monkeypatch: pytest.MonkeyPatch, countdown: Countdown) -> None:
-    real: Callable[[], Any] = getattr(runner_module, "create_task_group")  # noqa: B009 (imported there)
+    real: Callable[[], Any] = getattr(host_module, "create_task_group")  # noqa: B009 (imported there)
 
     class BrokenGroup:
         def __init__(self) -> None:
@@ -341,7 +342,7 @@ def break_the_spawning(monkeypatch: pytest.MonkeyPatch, countdown: Countdown) ->
             countdown.tick()
             self._group.start_soon(*arguments, **options)
 
-    monkeypatch.setattr(runner_module, "create_task_group", BrokenGroup)
+    monkeypatch.setattr(host_module, "create_task_group", BrokenGroup)
 
 
 ENGINE_SEAMS = [break_the_clock, break_the_spawning]

@@ -1,17 +1,32 @@
 """What can be told of a function without calling it."""
 
 import inspect
+from collections.abc import Callable
 from functools import partial
 from typing import cast
 
 
 def is_coroutine_function(function: object) -> bool:
     """Tell whether calling this gives a coroutine: a function, a method, a partial or a callable object."""
+    return _is_one(function, inspect.iscoroutinefunction)
+
+
+def is_generator_function(function: object) -> bool:
+    """Tell whether calling this gives a generator, asynchronous or not."""
+    return _is_one(function, inspect.isgeneratorfunction) or is_async_generator_function(function)
+
+
+def is_async_generator_function(function: object) -> bool:
+    """Tell whether calling this gives an asynchronous generator."""
+    return _is_one(function, inspect.isasyncgenfunction)
+
+
+def _is_one(function: object, test: Callable[[object], bool]) -> bool:
     while isinstance(function, partial):
         function = cast("partial[object]", function).func
-    if inspect.iscoroutinefunction(function):
+    if test(function):
         return True
-    return not inspect.isroutine(function) and inspect.iscoroutinefunction(getattr(type(function), "__call__", None))  # noqa: B004 - the method itself is needed
+    return not inspect.isroutine(function) and test(getattr(type(function), "__call__", None))  # noqa: B004 - the method itself is needed
 
 
 def takes_positional(function: object, count: int) -> bool:

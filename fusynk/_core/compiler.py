@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 from fusynk._core.batch import Batch
-from fusynk._core.callables import is_coroutine_function
+from fusynk._core.callables import is_async_generator_function, is_coroutine_function, is_generator_function
 from fusynk._core.faults import Faults, where
 from fusynk._core.graph import cycles_among, start_order, successors_of
 from fusynk._core.inputs import check_input_class, gather_inputs, unused_fields
@@ -16,7 +16,7 @@ from fusynk._core.options import PlanSettings, UnitOptions, policy_of
 from fusynk._core.program import unstoppable
 from fusynk._core.ready import ready_queue
 from fusynk._core.registry import AnyLayer
-from fusynk._core.signature import Parameter, resolve_annotation, return_annotation
+from fusynk._core.signature import Parameter, artifact_annotation, resolve_annotation
 from fusynk._core.typecheck import is_incompatible, is_never_iterable, item_type, type_name
 from fusynk._core.wiring import Body, EdgeKind, PlanInput, Wiring
 from fusynk.errors import DuplicateName, IncompatibleEdge, ModeContradiction, UnstoppableTimeout
@@ -133,7 +133,7 @@ def _check_edges(nodes: Sequence[Node], faults: Faults) -> None:
                 continue
             source = node.sources[edge]
             if id(source) not in returns:
-                returns[id(source)] = _artifact_type(source)
+                returns[id(source)] = artifact_type(source.unit, source.function)
             wanted = resolve_annotation(node.function, parameter.annotation)
             problem = _mismatch(node, edge, returns[id(source)], wanted) or _misnamed(parameter, returns[id(source)])
             if problem:
@@ -159,17 +159,15 @@ def _mismatch(node: Node, edge: int, produced: object, wanted: object) -> str:
         items = item_type(produced)
         return f"returns items of type {type_name(items)}" if is_incompatible(items, wanted) else ""
     if edge == node.each_edge:
-        produced = return_annotation(node.sources[edge].function)
+        produced = artifact_annotation(node.sources[edge].function)
     return f"returns {type_name(produced)}" if is_incompatible(produced, wanted) else ""
 
 
-def _artifact_type(source: Node) -> object:
-    unit = source.unit
+def artifact_type(unit: "Unit | None", function: object) -> object:
+    """Return the type that the dependents of a unit receive, or `UNSET` where that cannot be told."""
     if unit is not None and unit.each:
         return Batch
-    if unit is not None and unit.function is None:
-        return UNSET
-    return return_annotation(source.function)
+    return UNSET if unit is not None and unit.function is None else artifact_annotation(function)
 
 
 def _suspicions(nodes: Sequence[Node], inputs: Sequence[PlanInput], declared: type | None) -> tuple[str, ...]:
@@ -239,4 +237,10 @@ def _body(node: Node) -> Body:
         return Body.BARRIER
     if is_coroutine_function(node.function):
         return Body.COROUTINE
-    return Body.INLINE if node.unit.function is None or node.unit.options.run_in == "inline" else Body.THREAD
+    run_in = node.unit.options.run_in
+    if is_generator_function(node.function):
+        on_loop = run_in == "inline" or is_async_generator_function(node.function)
+        return Body.RESOURCE if on_loop else Body.THREAD_RESOURCE
+    if node.unit.function is None or run_in == "inline":
+        return Body.INLINE
+    return Body.SUBPROCESS if run_in == "subprocess" else Body.THREAD

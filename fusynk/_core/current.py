@@ -36,6 +36,7 @@ class RunningSteps(Protocol):
     """What describes the steps of one run while they are alive."""
 
     depth: int
+    run_id: str
 
     def describe_step(self, index: int) -> StepContext:
         """Return what the body of that step may know."""

@@ -1,6 +1,6 @@
 """`@layer`, `@worker`, `@process` and `Graph`: mark a function, register it, call it through unchanged."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
@@ -11,6 +11,7 @@ from fusynk._core.batch import Batch
 from fusynk._core.declaring import NOTHING_BOUND, declare_unit, decorated, members_of
 from fusynk._core.layer import Layer, Process, Worker
 from fusynk._core.markers import Artifact
+from fusynk._core.nested import PlanLike
 from fusynk._core.options import LayerOptions, Mode, WorkerOptions, unit_options
 from fusynk._core.registry import Namespace
 from fusynk.errors import InvalidDeclaration, InvalidOption
@@ -28,6 +29,12 @@ class LayerFactory(Protocol):
     @overload
     def __call__(self, function: Callable[P, Awaitable[A]], /) -> Layer[P, Awaitable[A], A]: ...
     @overload
+    def __call__(self, function: Callable[P, AsyncIterator[A]], /) -> Layer[P, AsyncIterator[A], A]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Generator[A, Any, object]], /
+    ) -> Layer[P, Generator[A, Any, object], A]: ...
+    @overload
     def __call__(self, function: Callable[P, R], /) -> Layer[P, R, R]: ...
 
 
@@ -41,6 +48,12 @@ class EachFactory(Protocol):
     @overload
     def __call__(self, function: Callable[P, Awaitable[A]], /) -> Layer[P, Awaitable[A], Batch[A]]: ...
     @overload
+    def __call__(self, function: Callable[P, AsyncIterator[A]], /) -> Layer[P, AsyncIterator[A], Batch[A]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Generator[A, Any, object]], /
+    ) -> Layer[P, Generator[A, Any, object], Batch[A]]: ...
+    @overload
     def __call__(self, function: Callable[P, R], /) -> Layer[P, R, Batch[R]]: ...
 
 
@@ -52,6 +65,12 @@ class WorkerFactory(Protocol):
     @overload
     def __call__(self, function: Callable[P, Awaitable[A]], /) -> Worker[P, Awaitable[A], A]: ...
     @overload
+    def __call__(self, function: Callable[P, AsyncIterator[A]], /) -> Worker[P, AsyncIterator[A], A]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Generator[A, Any, object]], /
+    ) -> Worker[P, Generator[A, Any, object], A]: ...
+    @overload
     def __call__(self, function: Callable[P, R], /) -> Worker[P, R, R]: ...
 
 
@@ -62,6 +81,12 @@ class ProcessFactory(Protocol):
     def __call__(self, function: Callable[P, Coroutine[Any, Any, A]], /) -> Process[P, Coroutine[Any, Any, A], A]: ...
     @overload
     def __call__(self, function: Callable[P, Awaitable[A]], /) -> Process[P, Awaitable[A], A]: ...
+    @overload
+    def __call__(self, function: Callable[P, AsyncIterator[A]], /) -> Process[P, AsyncIterator[A], A]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Generator[A, Any, object]], /
+    ) -> Process[P, Generator[A, Any, object], A]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> Process[P, R, R]: ...
 
@@ -81,14 +106,28 @@ class LayerDecorator:
         self, function: Callable[P, Awaitable[A]], /, **options: Unpack[LayerOptions]
     ) -> Layer[P, Awaitable[A], A]: ...
     @overload
+    def __call__(
+        self, plan: PlanLike[A], /, **options: Unpack[LayerOptions]
+    ) -> Layer[..., Coroutine[Any, Any, A], A]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, AsyncIterator[A]], /, **options: Unpack[LayerOptions]
+    ) -> Layer[P, AsyncIterator[A], A]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Generator[A, Any, object]], /, **options: Unpack[LayerOptions]
+    ) -> Layer[P, Generator[A, Any, object], A]: ...
+    @overload
     def __call__(self, function: Callable[P, R], /, **options: Unpack[LayerOptions]) -> Layer[P, R, R]: ...
     @overload
     def __call__(self, /, **options: Unpack[LayerOptions]) -> LayerFactory: ...
     def __call__(self, function: object = None, /, **options: Unpack[LayerOptions]) -> object:
         """Declare a step of a plan.
 
+        A generator with one `yield` declares a resource; a plan becomes one step that takes the plan's inputs.
+
         Args:
-            function: The function, when used bare or on a function written elsewhere.
+            function: The function, when used bare or on a function written elsewhere; or a plan.
             options: See `LayerOptions`; what is left out inherits the plan's default.
 
         Raises:
@@ -106,6 +145,18 @@ class LayerDecorator:
     def each(
         self, function: Callable[P, Awaitable[A]], /, **options: Unpack[LayerOptions]
     ) -> Layer[P, Awaitable[A], Batch[A]]: ...
+    @overload
+    def each(
+        self, plan: PlanLike[A], /, **options: Unpack[LayerOptions]
+    ) -> Layer[..., Coroutine[Any, Any, A], Batch[A]]: ...
+    @overload
+    def each(
+        self, function: Callable[P, AsyncIterator[A]], /, **options: Unpack[LayerOptions]
+    ) -> Layer[P, AsyncIterator[A], Batch[A]]: ...
+    @overload
+    def each(
+        self, function: Callable[P, Generator[A, Any, object]], /, **options: Unpack[LayerOptions]
+    ) -> Layer[P, Generator[A, Any, object], Batch[A]]: ...
     @overload
     def each(self, function: Callable[P, R], /, **options: Unpack[LayerOptions]) -> Layer[P, R, Batch[R]]: ...
     @overload
@@ -139,6 +190,18 @@ class WorkerDecorator:
     def __call__(
         self, function: Callable[P, Awaitable[A]], /, **options: Unpack[WorkerOptions]
     ) -> Worker[P, Awaitable[A], A]: ...
+    @overload
+    def __call__(
+        self, plan: PlanLike[A], /, **options: Unpack[WorkerOptions]
+    ) -> Worker[..., Coroutine[Any, Any, A], A]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, AsyncIterator[A]], /, **options: Unpack[WorkerOptions]
+    ) -> Worker[P, AsyncIterator[A], A]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Generator[A, Any, object]], /, **options: Unpack[WorkerOptions]
+    ) -> Worker[P, Generator[A, Any, object], A]: ...
     @overload
     def __call__(self, function: Callable[P, R], /, **options: Unpack[WorkerOptions]) -> Worker[P, R, R]: ...
     @overload
@@ -255,6 +318,28 @@ class Graph(Namespace):
     ) -> Layer[P, Coroutine[Any, Any, A], A]: ...
     @overload
     def add_layer(
+        self, plan: PlanLike[A], /, *, bind: Mapping[str, Artifact[Any] | str] = ..., **options: Unpack[LayerOptions]
+    ) -> Layer[..., Coroutine[Any, Any, A], A]: ...
+    @overload
+    def add_layer(
+        self,
+        function: Callable[P, AsyncIterator[A]],
+        /,
+        *,
+        bind: Mapping[str, Artifact[Any] | str] = ...,
+        **options: Unpack[LayerOptions],
+    ) -> Layer[P, AsyncIterator[A], A]: ...
+    @overload
+    def add_layer(
+        self,
+        function: Callable[P, Generator[A, Any, object]],
+        /,
+        *,
+        bind: Mapping[str, Artifact[Any] | str] = ...,
+        **options: Unpack[LayerOptions],
+    ) -> Layer[P, Generator[A, Any, object], A]: ...
+    @overload
+    def add_layer(
         self,
         function: Callable[P, R],
         /,
@@ -264,7 +349,7 @@ class Graph(Namespace):
     ) -> Layer[P, R, R]: ...
     def add_layer(
         self,
-        function: Callable[..., object],
+        function: object,
         /,
         *,
         bind: Mapping[str, Artifact[Any] | str] = NOTHING_BOUND,
@@ -273,7 +358,7 @@ class Graph(Namespace):
         """Add a function as a layer: the builder form of `@layer`.
 
         Args:
-            function: The function.
+            function: The function, or a plan.
             bind: Which unit's artifact each parameter receives; parameters left out are inputs.
             options: As for `@layer`.
 

@@ -8,11 +8,12 @@ from pathlib import PurePath
 from types import FrameType, MappingProxyType
 from typing import Any, cast
 
-from fusynk._core.callables import is_coroutine_function
+from fusynk._core.callables import is_async_generator_function, is_coroutine_function, is_generator_function
 from fusynk._core.layer import plain_function
 from fusynk._core.markers import Artifact, When, advice
 from fusynk._core.model import Location
-from fusynk._core.options import Dependency, LayerOptions, Mode, unit_options
+from fusynk._core.nested import PlanFunction, PlanLike
+from fusynk._core.options import Dependency, LayerOptions, Mode, RunIn, unit_options
 from fusynk._core.registry import AnyLayer, Namespace, module_namespace, next_sequence
 from fusynk._core.unit import Members, Unit, UnitKind
 from fusynk.errors import InvalidDeclaration, InvalidOption, shown
@@ -66,13 +67,13 @@ def declare_unit(
     bind: Mapping[str, Artifact[object] | str] = NOTHING_BOUND,
 ) -> AnyLayer:
     """Make the unit, register it, and return the object that stands for it."""
+    if isinstance(function, PlanLike):
+        function = cast("PlanLike[object]", function).as_function()
     plain = plain_function(function)
     checked = unit_options(decorator, options)
     if function is not None:
         _check_function(decorator, plain)
-        if checked.run_in == "thread" and is_coroutine_function(plain):
-            message = f'{decorator}(run_in="thread") on a coroutine function; leave run_in out, or make it a plain def.'
-            raise InvalidDeclaration(message)
+        _check_place(decorator, plain, checked.run_in)
     name = _unit_name(decorator, plain, options)
     if namespace is None:
         namespace = module_namespace(_declaring_module(plain, named="name" in options))
@@ -146,16 +147,23 @@ def _check_function(decorator: str, function: object) -> None:
         if isinstance(function, type):
             message = f"{decorator} takes a function, not the class {what!r}; decorate a function that makes one."
         else:
-            nested = "; await plan.run(...) inside a layer instead" if callable(getattr(function, "run", None)) else ""
-            message = f"{decorator} takes a function, not {shown(function)}{nested}."
+            message = f"{decorator} takes a function, not {shown(function)}."
         raise InvalidDeclaration(message)
-    call = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004 - the method itself is needed
-    if any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in (function, call)):
-        message = (
-            f"{decorator} was applied to the generator function {what!r}: generators declare resources, "
-            "which this version does not run. Return a value instead."
-        )
-        raise InvalidDeclaration(message)
+
+
+def _check_place(decorator: str, function: object, run_in: RunIn) -> None:
+    """Refuse to run elsewhere what can only run on the event loop."""
+    if run_in not in ("thread", "subprocess"):
+        return
+    if is_coroutine_function(function) or is_async_generator_function(function):
+        kind = "coroutine" if is_coroutine_function(function) else "asynchronous generator"
+        instead = "make it a plain def"
+    elif run_in == "subprocess" and is_generator_function(function):
+        kind, instead = "generator", "compute in another unit"
+    else:
+        return
+    message = f'{decorator}(run_in="{run_in}") on a {kind} function; leave run_in out, or {instead}.'
+    raise InvalidDeclaration(message)
 
 
 def _unit_name(decorator: str, function: object, options: LayerOptions) -> str:
@@ -164,6 +172,8 @@ def _unit_name(decorator: str, function: object, options: LayerOptions) -> str:
         given = getattr(function, "__name__", None)
         if given is None or given == "<lambda>":
             what = "a lambda" if given else f"a {type(function).__name__} object"
+            if isinstance(function, PlanFunction):
+                what = "a plan of several targets"
             message = f'{decorator} cannot tell a name for {what}; give it name="...".'
             raise InvalidDeclaration(message)
     if not isinstance(given, str) or not given:
@@ -197,6 +207,8 @@ def _location(function: object) -> Location:
     innermost = function
     while isinstance(innermost, partial):
         innermost = cast("partial[object]", innermost).func
+    if isinstance(innermost, PlanFunction):
+        innermost = None
     code = getattr(innermost, "__code__", None) or getattr(getattr(innermost, "__call__", None), "__code__", None)  # noqa: B004 - as above
     if code is not None:
         return Location(code.co_filename, code.co_firstlineno)

@@ -1,6 +1,7 @@
 """The frozen nouns that every other module speaks of."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Generic, Literal
@@ -87,6 +88,29 @@ class Cancelled:
 
 
 Outcome = Succeeded[T_co] | Failed | Skipped | Cancelled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended, apart from its steps.
+
+    Attributes:
+        by: What ended it early, or `None`.
+        cause: The name of the step or item that ended it, or `None`.
+        stuck: The steps whose bodies went on for longer than the grace after they were cancelled.
+        abandoned: The steps whose thread was left behind.
+        compensated: The steps that were undone, in that order.
+        compensation_failures: The errors of compensations, by name.
+        teardown_failures: The errors of resources after their setup, by name.
+    """
+
+    by: CancelledBy | None
+    cause: str | None
+    stuck: tuple[str, ...]
+    abandoned: tuple[str, ...]
+    compensated: tuple[str, ...]
+    compensation_failures: Mapping[str, BaseException]
+    teardown_failures: Mapping[str, BaseException]
 
 
 @dataclass(frozen=True, slots=True)

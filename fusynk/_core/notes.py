@@ -15,18 +15,24 @@ class _Note(str):
     __slots__ = ()
 
 
-def annotate(error: BaseException, notes: Sequence[str], run: object) -> None:
+def annotate(error: BaseException, notes: Sequence[str], run: object, *, keep: bool = False) -> None:
     """Write notes on an error and link the run to it, in place of those of a former run.
 
-    Written straight to the error's dictionary, because a frozen exception class refuses attributes. Best effort: an
-    exception of the oddest class must still be raised as it is.
+    Args:
+        error: The error.
+        notes: What to write.
+        run: What to link.
+        keep: Whether the notes of the former run stay, because it was a part of this one.
+
     """
+    # Straight to the error's dictionary, because a frozen exception class refuses attributes. Best effort: an
+    # exception of the oddest class must still be raised as it is.
     with suppress(Exception):
         attributes = vars(error)
         attributes[_RUN] = run
         former = attributes.get("__notes__", [])
         if isinstance(former, list):
-            kept = [note for note in cast("list[object]", former) if not isinstance(note, _Note)]
+            kept = [note for note in cast("list[object]", former) if keep or not isinstance(note, _Note)]
             attributes["__notes__"] = [*kept, *map(_Note, notes)]
 
 

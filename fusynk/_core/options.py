@@ -1,8 +1,9 @@
 """The options of units and plans: their names, their types and what they may be."""
 
 import math
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, cast
 
@@ -10,9 +11,10 @@ from typing_extensions import TypedDict
 
 from fusynk._core.backoff import Backoff
 from fusynk._core.callables import takes_positional
+from fusynk._core.limits import Limit
 from fusynk._core.markers import Artifact, When
 from fusynk._core.model import UNSET, Unset
-from fusynk.errors import InvalidOption, UnknownOption, did_you_mean
+from fusynk.errors import InvalidOption, UnknownOption, did_you_mean, shown
 
 Dependency: TypeAlias = Artifact[object] | When | str
 RetryDelay: TypeAlias = float | Backoff | Callable[[int], float]
@@ -38,8 +40,8 @@ class LayerOptions(TypedDict, total=False):
     retry_on: RetryOn
     timeout: float | None
     on_error: OnError
-    compensate: Callable[..., object]
-    limit: object
+    compensate: Callable[..., object] | None
+    limit: Limit | None
     weight: int
     run_in: RunIn
     abandon_on_timeout: bool
@@ -66,6 +68,9 @@ class UnitOptions:
     retry_on: RetryOn = Exception
     timeout: float | Unset | None = UNSET
     on_error: OnError | Unset = UNSET
+    compensate: Callable[..., object] | None = None
+    limit: Limit | None = None
+    weight: int = 1
     run_in: RunIn = "auto"
     abandon_on_timeout: bool = False
     tags: tuple[str, ...] = ()
@@ -138,7 +143,14 @@ _UNIT_RULES: tuple[_Rule, ...] = (
     ("description", lambda v: isinstance(v, str), "a text"),
     ("priority", lambda v: isinstance(v, int) and not isinstance(v, bool), "a whole number"),
     ("retry_on", _is_retry_on, "exception types, or a function of the error"),
-    ("run_in", lambda v: v in ("auto", "inline", "thread"), '"auto", "inline" or "thread" in this version'),
+    (
+        "compensate",
+        _or_none(lambda v: callable(v) and (takes_positional(v, 1) or takes_positional(v, 2))),
+        "a function that takes the artifact, or a method that does",
+    ),
+    ("limit", _or_none(lambda v: isinstance(v, Limit)), 'a Limit("name", ...)'),
+    ("weight", _is_positive_count, "a whole number from 1 up"),
+    ("run_in", lambda v: v in ("auto", "inline", "thread", "subprocess"), '"auto", "inline", "thread" or "subprocess"'),
     ("abandon_on_timeout", lambda v: isinstance(v, bool), "True or False"),
     ("tags", _is_tags, "a sequence of texts"),
     ("every", _or_none(_is_positive_seconds), "a positive number of seconds"),
@@ -148,11 +160,16 @@ _UNIT_RULES: tuple[_Rule, ...] = (
 )
 
 
+def _usable_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class PlanOptions(TypedDict, total=False):
     """The keywords of `compile_plan` and `Plan.options`."""
 
     concurrency: int
     threads: int
+    processes: int
     discipline: Literal["fifo", "lifo"]
     deadline: float | None
     retries: int
@@ -172,6 +189,7 @@ class PlanSettings:
     Attributes:
         concurrency: How many bodies may be alive at once.
         threads: How many of them may be synchronous functions in threads.
+        processes: How many of them may be functions in OS processes; at first as many as there are CPUs to use.
         discipline: Which of the ready steps of one priority starts first: "fifo" or "lifo".
         deadline: Seconds that a run may take, or `None`.
         retries: Attempts after the first, for units that do not say.
@@ -186,6 +204,7 @@ class PlanSettings:
 
     concurrency: int = 32
     threads: int = 8
+    processes: int = field(default_factory=_usable_cpus)
     discipline: Literal["fifo", "lifo"] = "fifo"
     deadline: float | None = None
     retries: int = 0
@@ -202,6 +221,7 @@ _PLAN_RULES: tuple[_Rule, ...] = (
     *_SHARED_RULES,
     ("concurrency", _is_positive_count, "a whole number from 1 up"),
     ("threads", _is_positive_count, "a whole number from 1 up"),
+    ("processes", _is_positive_count, "a whole number from 1 up"),
     ("discipline", lambda v: v in ("fifo", "lifo"), '"fifo" or "lifo"'),
     ("deadline", _or_none(_is_positive_seconds), "a positive number of seconds, or None"),
     ("run_id", _or_none(lambda v: isinstance(v, str) and bool(v)), "a text that is not empty"),
@@ -219,8 +239,7 @@ _DECLARED: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 _PLAN_NAMES = frozenset(PlanOptions.__annotations__)
-_NOT_YET: Mapping[str, object] = MappingProxyType({"compensate": None, "limit": None, "weight": 1})
-_STRUCTURAL = frozenset({"name", "depends_on", *_NOT_YET})
+_STRUCTURAL = frozenset({"name", "depends_on"})
 _DEFAULT_OPTIONS = UnitOptions()
 
 
@@ -233,7 +252,7 @@ def _check(caller: str, given: Mapping[str, object], known: Iterable[str], rules
             raise UnknownOption(f"{caller} has no option {name!r}.{hint}")
     for name, accepts, wanted in rules:
         if name in given and not accepts(given[name]):
-            raise InvalidOption(f"{caller.removesuffix('()')}({name}={given[name]!r}): {name} must be {wanted}.")
+            raise InvalidOption(f"{caller.removesuffix('()')}({name}={shown(given[name])}): {name} must be {wanted}.")
 
 
 def unit_options(decorator: str, given: Mapping[str, object]) -> UnitOptions:
@@ -245,18 +264,29 @@ def unit_options(decorator: str, given: Mapping[str, object]) -> UnitOptions:
 
     Raises:
         UnknownOption: A keyword does not exist.
-        InvalidOption: A value makes no sense, or asks for what this version does not do.
+        InvalidOption: A value makes no sense.
     """
     if not given:
         return _DEFAULT_OPTIONS
     _check(decorator, given, _DECLARED[decorator], _UNIT_RULES)
-    for name, neutral in _NOT_YET.items():
-        if given.get(name, neutral) != neutral:
-            raise InvalidOption(f"{decorator}({name}=...) is not applied by this version; leave it out.")
+    _check_weight(decorator, given)
     plain = {name: value for name, value in given.items() if name not in _STRUCTURAL}
     if "tags" in plain:
         plain["tags"] = tuple(cast("Iterable[str]", plain["tags"]))
     return UnitOptions(**cast("Any", plain)) if plain else _DEFAULT_OPTIONS
+
+
+def _check_weight(decorator: str, given: Mapping[str, object]) -> None:
+    """Refuse a weight that nothing counts, or that its limit could never grant."""
+    if "weight" not in given:
+        return
+    weight, limit = cast("int", given["weight"]), cast("Limit | None", given.get("limit"))
+    if limit is None or limit.concurrency is None:
+        message = f"{decorator}(weight={weight!r}) counts for nothing; give it a limit=Limit(..., concurrency=...)."
+        raise InvalidOption(message)
+    if weight > limit.concurrency:
+        message = f"{decorator}(weight={weight!r}) is more than {limit!r} ever grants; give at most its concurrency."
+        raise InvalidOption(message)
 
 
 def plan_settings(caller: str, former: PlanSettings, given: Mapping[str, object]) -> PlanSettings:
@@ -284,6 +314,9 @@ class Policy:
     retry_on: RetryOn
     timeout: float | None
     on_error: OnError
+    compensate: Callable[..., object] | None
+    limit: Limit | None
+    weight: int
     abandon_on_timeout: bool
 
 
@@ -295,5 +328,8 @@ def policy_of(options: UnitOptions, settings: PlanSettings) -> Policy:
         retry_on=options.retry_on,
         timeout=settings.timeout if options.timeout is UNSET else options.timeout,
         on_error=settings.on_error if options.on_error is UNSET else options.on_error,
+        compensate=options.compensate,
+        limit=options.limit,
+        weight=options.weight,
         abandon_on_timeout=options.abandon_on_timeout,
     )

@@ -6,20 +6,22 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
-from fusynk._core.callables import is_coroutine_function
+from fusynk._core.callables import is_coroutine_function, is_generator_function
+from fusynk._core.compensation import Compensation, compensations_of
 from fusynk._core.faults import Faults
 from fusynk._core.layer import Override
 from fusynk._core.model import UNSET
 from fusynk._core.options import PlanSettings, Policy, policy_of
 from fusynk._core.signature import Parameter
 from fusynk._core.unit import Unit
-from fusynk._core.wiring import Body, EdgeKind, Wiring
+from fusynk._core.wiring import RESOURCES, Body, EdgeKind, Wiring
 from fusynk.errors import UnknownParameter, UnstoppableTimeout, shown
 
 if TYPE_CHECKING:
     from fusynk._core.registry import AnyLayer
 
 Getter = Callable[[Sequence[object]], Sequence[object]]
+_STOPPABLE = frozenset({Body.COROUTINE, Body.SUBPROCESS, Body.RESOURCE})
 _SPECIAL = frozenset({EdgeKind.DEFAULT, EdgeKind.OUTCOME, EdgeKind.MEMBER})
 
 
@@ -38,6 +40,8 @@ class Program:
         replaced: The steps that return a given artifact; a fan-out among them does not expand.
         overrides: What stands in for functions, by step.
         timed: Whether any step has a timeout.
+        compensations: What undoes steps.
+        has_resources: Whether any step is a resource.
     """
 
     wiring: Wiring
@@ -50,6 +54,8 @@ class Program:
     replaced: frozenset[int]
     overrides: Mapping[int, Override]
     timed: bool
+    compensations: Mapping[int, Compensation]
+    has_resources: bool
 
 
 def build_program(wiring: Wiring, settings: PlanSettings, overrides: Mapping[int, Override]) -> Program:
@@ -75,7 +81,7 @@ def build_program(wiring: Wiring, settings: PlanSettings, overrides: Mapping[int
     plain = bytearray(len(functions))
     for step, kinds in enumerate(wiring.kinds):
         simple = step not in wiring.fan_outs and _SPECIAL.isdisjoint(kinds)
-        plain[step] = simple and bodies[step] == Body.COROUTINE
+        plain[step] = simple and bodies[step] == Body.COROUTINE and policies[step].limit is None
         getters.append(_getter(wiring.cells_of(step)) if simple else None)
         if any(parameter.keyword_only for parameter in wiring.parameters[step]):
             functions[step] = _by_keyword(functions[step], wiring.parameters[step])
@@ -90,6 +96,8 @@ def build_program(wiring: Wiring, settings: PlanSettings, overrides: Mapping[int
         replaced=frozenset(step for step, override in overrides.items() if override.verb == "returns"),
         overrides=overrides,
         timed=any(policy.timeout is not None for policy in policies),
+        compensations=compensations_of(wiring),
+        has_resources=not RESOURCES.isdisjoint(bodies),
     )
 
 
@@ -114,12 +122,18 @@ def _check_timeouts(
 
 def unstoppable(policy: Policy, body: int) -> str:
     """Return why a step's timeout could not be enforced, or an empty text."""
-    if policy.timeout is None or body == Body.COROUTINE or (policy.abandon_on_timeout and body == Body.THREAD):
+    if policy.timeout is None or body in _STOPPABLE or (policy.abandon_on_timeout and body == Body.THREAD):
         return ""
+    if body == Body.THREAD_RESOURCE:
+        return (
+            f"has timeout={policy.timeout:g}, but it is a plain generator run in threads, which nothing can stop. "
+            "Make it async, or set timeout=None."
+        )
     place, instead = ("in a thread", "say") if body == Body.THREAD else ("inline", "run it in a thread with")
     return (
         f"has timeout={policy.timeout:g}, but it is a plain function run {place}, which nothing can stop. "
-        f"Make it async, set timeout=None, or {instead} abandon_on_timeout=True."
+        f'Make it async, set timeout=None, run it in an OS process with run_in="subprocess", or {instead} '
+        "abandon_on_timeout=True."
     )
 
 
@@ -152,6 +166,8 @@ def _stand_in(override: Override, body: int) -> tuple[Callable[..., object], int
     value = override.value
     if override.verb == "calls":
         function = cast("Callable[..., object]", value)
+        if is_generator_function(function):
+            return function, Body.RESOURCE
         return function, Body.COROUTINE if is_coroutine_function(function) else Body.INLINE
 
     async def stand_in(*_: object, **__: object) -> object:

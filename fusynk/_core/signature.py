@@ -10,6 +10,7 @@ from functools import partial
 from types import CellType, SimpleNamespace
 from typing import cast
 
+from fusynk._core.callables import is_generator_function
 from fusynk._core.markers import Marker
 from fusynk._core.model import UNSET
 
@@ -67,11 +68,15 @@ def resolve_annotation(function: object, annotation: object) -> object:
     return cast("object", hints["it"])
 
 
-def return_annotation(function: object) -> object:
-    """Return the resolved type that a function says it returns, or `UNSET`."""
+def artifact_annotation(function: object) -> object:
+    """Return the resolved type that a function says it returns, or yields if it is a generator; else `UNSET`."""
     plain = inspect.unwrap(cast("Callable[..., object]", _innermost(function)))
     annotations: Mapping[str, object] = getattr(plain, "__annotations__", {})
-    return resolve_annotation(plain, annotations.get("return", UNSET))
+    found = resolve_annotation(plain, annotations.get("return", UNSET))
+    if not is_generator_function(function):
+        return found
+    parts = cast("tuple[object, ...]", typing.get_args(found))
+    return parts[0] if parts else UNSET
 
 
 def _innermost(function: object) -> object:

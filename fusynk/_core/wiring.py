@@ -39,12 +39,23 @@ class EdgeKind(enum.IntEnum):
 
 
 class Body(enum.IntEnum):
-    """How a step's function is called."""
+    """How a step's function is called.
+
+    COROUTINE is awaited, INLINE is called on the event loop, THREAD and SUBPROCESS elsewhere. BARRIER is never called.
+    RESOURCE is an asynchronous generator, or a plain one run on the event loop; THREAD_RESOURCE is a plain one whose
+    parts run in threads.
+    """
 
     COROUTINE = 0
     INLINE = 1
     THREAD = 2
     BARRIER = 3
+    SUBPROCESS = 4
+    RESOURCE = 5
+    THREAD_RESOURCE = 6
+
+
+RESOURCES = frozenset({Body.RESOURCE, Body.THREAD_RESOURCE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Calling functions that are not coroutine functions, as coroutines; and how many threads they may hold."""
+"""Calling functions that are not coroutine functions, as coroutines; and how many threads or OS processes they hold."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -45,29 +45,29 @@ async def call_with_executor(
     return await awaited(returned)
 
 
-class ThreadPermits:
-    """The threads of a run. Waiting for one holds no slot.
+class Permits:
+    """The threads, or the OS processes, of a run. Waiting for one holds no slot.
 
     Args:
-        threads: How many there are.
-        executor: Knows how many of them are held by calls that were given up.
+        count: How many there are.
+        executor: Knows how many of them are held by calls that were given up; only threads can be.
         scheduler: Where a step that waited becomes ready again.
     """
 
-    def __init__(self, threads: int, executor: Executor, scheduler: Scheduler) -> None:
-        self._threads = threads
+    def __init__(self, count: int, executor: Executor, scheduler: Scheduler) -> None:
+        self._count = count
         self._executor = executor
         self._scheduler = scheduler
         self._used = 0
         self._waiting: deque[int] = deque()
 
     def take(self, index: int) -> bool:
-        """Take a thread for a step, or let the step wait for one.
+        """Take one for a step, or let the step wait for one.
 
         Raises:
             ThreadsExhausted: Only calls that were given up hold threads, and they may never end.
         """
-        if self._threads - self._used - self._executor.abandoned > 0:
+        if self._count - self._used - self._executor.abandoned > 0:
             self._used += 1
             return True
         if self._used:
@@ -77,13 +77,13 @@ class ThreadPermits:
         while self._waiting:
             self._scheduler.make_ready(self._waiting.popleft())
         message = (
-            f"{self._scheduler.name_of(index)!r} found all {self._threads} threads of the run held by bodies that were "
+            f"{self._scheduler.name_of(index)!r} found all {self._count} threads of the run held by bodies that were "
             "given up after their timeout; give the plan more threads=..."
         )
         raise ThreadsExhausted(message)
 
     def release(self) -> None:
-        """Give a thread back."""
+        """Give one back."""
         self._used -= 1
         if self._waiting:
             self._scheduler.make_ready(self._waiting.popleft())

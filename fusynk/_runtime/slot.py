@@ -47,8 +47,8 @@ class Slot:
     async def live(self) -> None:
         """Be the task of this slot."""
         run = self._run
-        run.spawning -= 1
-        run.live += 1
+        run.host.spawning -= 1
+        run.host.live += 1
         try:
             if run.program.timed:
                 # The scope is entered before any body, because scopes close in reverse order.
@@ -69,8 +69,8 @@ class Slot:
                 raise
             run.crash(error)
         finally:
-            run.live -= 1
-            run.poke()
+            run.host.live -= 1
+            run.host.poke()
 
     async def _work(self) -> None:  # noqa: C901 - the hot loop: a call costs what a step may cost
         """Start ready steps until there are none, or a body has suspended."""
@@ -79,7 +79,7 @@ class Slot:
         ready, cells, base, succeed = scheduler.ready, scheduler.cells, scheduler.base, scheduler.succeed
         functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
         started, ended, begin, copy_context = records.started, records.ended, records.begun.append, run.context.copy
-        body, enter, turn_ends = cast("Any", None), STEP.set, clock() + _LONGEST_TURN / run.live
+        body, enter, turn_ends = cast("Any", None), STEP.set, clock() + _LONGEST_TURN / run.host.live
         if scheduler.notices:
             await self._see_to_notices()
         while ready and not run.stopping:
@@ -89,7 +89,7 @@ class Slot:
                     begin(index)
                     getter = getters[index]
                     body = functions[index](*getter(cells)) if getter is not None else functions[index]()
-                elif (body := run.prepare(index)) is None:
+                elif (body := run.preparation.prepare(index)) is None:
                     continue
                 context = copy_context()
                 context.run(enter, index)
@@ -113,7 +113,7 @@ class Slot:
                 await self._see_to_notices()
             if now > turn_ends:
                 await checkpoint()
-                turn_ends = clock() + _LONGEST_TURN / run.live
+                turn_ends = clock() + _LONGEST_TURN / run.host.live
 
     async def _finish(
         self, index: int, body: Coroutine[Any, Any, object], context: Context, waiting_for: object
@@ -236,7 +236,7 @@ class Slot:
         while notices and not run.stopping:
             kind, index, subject = notices.pop(0)
             if kind == "hold":
-                run.add_timer(cast("float", subject), Due.RELEASE, index)
+                run.host.add_timer(cast("float", subject), Due.RELEASE, index)
                 continue
             error = self._own(index, cast("BaseException", subject))
             if isinstance(error, Exception):

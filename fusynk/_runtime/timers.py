@@ -7,13 +7,17 @@ from math import inf
 
 
 class Due(enum.Enum):
-    """What happens at a time: a retry, the end of a barrier, an attempt's timeout, a grace, the run's deadline."""
+    """What happens at a time.
+
+    A retry, the end of a barrier, an attempt's timeout, a grace, the run's deadline, a place in a limit's window.
+    """
 
     RETRY = "retry"
     RELEASE = "release"
     TIMEOUT = "timeout"
     GRACE = "grace"
     DEADLINE = "deadline"
+    LIMIT = "limit"
 
 
 class Timers:

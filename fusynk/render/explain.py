@@ -9,7 +9,14 @@ from fusynk._core.program import Program
 from fusynk._core.typecheck import type_name
 from fusynk._core.wiring import Argument, Body, EdgeKind
 
-_HOW = {Body.COROUTINE: "async", Body.INLINE: "inline", Body.THREAD: "thread"}
+_HOW = {
+    Body.COROUTINE: "async",
+    Body.INLINE: "inline",
+    Body.THREAD: "thread",
+    Body.SUBPROCESS: "subprocess",
+    Body.RESOURCE: "resource",
+    Body.THREAD_RESOURCE: "resource in threads",
+}
 
 
 def explain(program: Program, targets: Sequence[str]) -> str:
@@ -100,5 +107,10 @@ def _options(program: Program, step: int) -> Iterator[str]:
             yield f"{name}={_shown(value)}{origin}"
     if policy.retries and policy.retry_on is not Exception:
         yield f"retry_on={_shown(policy.retry_on)}"
+    if own.compensate is not None:
+        yield f"compensate={_shown(own.compensate)}"
+    if own.limit is not None:
+        weight = f" weight={own.weight}" if own.weight > 1 else ""
+        yield f"limit={own.limit.name}{weight}"
     if own.priority:
         yield f"priority={own.priority}"

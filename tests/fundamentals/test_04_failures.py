@@ -187,7 +187,7 @@ def test_a_plain_function_in_a_thread_cannot_be_stopped_so_its_timeout_is_refuse
     with pytest.raises(InvalidPlan) as caught:
         compile_plan(blocks)
 
-    assert "Make it async, set timeout=None, or say abandon_on_timeout=True." in str(caught.value)
+    assert "Make it async, set timeout=None, run it in an OS process" in str(caught.value)
 
 
 def test_a_deadline_bounds_the_whole_run() -> None:

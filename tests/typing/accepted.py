@@ -16,6 +16,7 @@ from fusynk import (
     Cancelled,
     Failed,
     Graph,
+    Limit,
     Outcome,
     Skipped,
     Succeeded,
@@ -27,7 +28,6 @@ from fusynk import (
     when,
     worker,
 )
-from tests.typing.stubs import Limit
 
 
 @dataclass(frozen=True)

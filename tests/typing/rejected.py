@@ -1,8 +1,9 @@
 """Every line marked `# error` is refused by both checkers, and no other line is."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from fusynk import Batch, Graph, Layer, Plan, Run, compile_plan, each, layer, process, use, when, worker
+from fusynk import Batch, Graph, Layer, Limit, Plan, Run, compile_plan, each, layer, process, use, when, worker
 from fusynk.testing import simulate
 from tests.typing.accepted import (
     Order,
@@ -284,3 +285,33 @@ def takes_layer(unit: Layer[..., object, Order]) -> None: ...
 
 takes_plan(one)  # error
 takes_layer(place_order)  # error
+
+
+# Resources, compensations, limits, nested plans
+
+
+@layer
+async def connection() -> AsyncIterator[int]:
+    yield 1
+
+
+@layer
+async def wrong_artifact_of_a_resource(number: str = use(connection)) -> None: ...  # error
+
+
+@layer
+async def the_generator_itself(generator: AsyncIterator[int] = use(connection)) -> None: ...  # error
+
+
+layer(compile_plan(connection)).returns("one")  # error
+compile_plan(one, processes="2")  # error
+Limit("api", rate=40)  # error
+Limit("api", concurrency="4")  # error
+
+
+@layer(limit="api")  # error
+async def limited_by_a_name() -> None: ...
+
+
+@layer(compensate="release")  # error
+async def compensated_by_a_name() -> None: ...

@@ -1,4 +1,4 @@
-"""The shape of what the typing cases name and a later version brings: a limit and a manager."""
+"""The shape of what the typing cases name and a later version brings: a manager."""
 
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -6,12 +6,6 @@ from typing import Any, Self, TypeVar
 from fusynk import Layer
 
 A = TypeVar("A")
-
-
-class Limit:
-    """Bounds how much runs at once, and how often something starts."""
-
-    def __init__(self, name: str, *, concurrency: int, rate: str) -> None: ...
 
 
 class Manager:

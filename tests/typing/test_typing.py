@@ -13,7 +13,8 @@ import pytest
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent.parent
-ACCEPTED, REJECTED = (FOLDER / "accepted.py", FOLDER / "accepted_plans.py"), FOLDER / "rejected.py"
+ACCEPTED = tuple(FOLDER / name for name in ("accepted.py", "accepted_plans.py", "accepted_resources.py"))
+REJECTED = FOLDER / "rejected.py"
 MARK = "# error"
 Complaints = Mapping[Path, Mapping[int, str]]
 """What a checker said, by file and line."""

@@ -1,0 +1,214 @@
+"""What a run owes after its last slot: first compensations, then the teardown of its resources, in reverse order."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+import anyio
+from anyio import CancelScope, create_task_group
+
+from fusynk._attempt import Retry, after_failure, awaited
+from fusynk._core.callables import is_coroutine_function
+from fusynk._core.completion import NotingScheduler
+from fusynk._core.model import Status
+from fusynk._core.options import Policy
+from fusynk._runtime.backend import bare, is_cancellation
+from fusynk._runtime.calls import Permits
+from fusynk._runtime.drive import run_in_context
+from fusynk._runtime.resource import AnyGenerator, Resource
+from fusynk.errors import LayerTimeout, StrayCancellation
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from fusynk._core.batch import Batch
+    from fusynk._runtime.runner import Runner
+    from fusynk.protocols import Executor
+
+
+class Aftermath:
+    """Outlives the slots of a run, in a task of its own that no cancellation reaches.
+
+    Args:
+        run: The run.
+        executor: Where plain functions run.
+
+    Attributes:
+        compensated: The names of what was undone, in that order.
+        compensation_failures: The errors of compensations, by name.
+        teardown_failures: The errors of resources after their setup, by name.
+        broken: The first of these whose unit does not let a run go on, or `None`.
+    """
+
+    def __init__(self, run: "Runner", executor: "Executor") -> None:
+        self._run = run
+        self._executor = executor
+        self._open: list[tuple[int, Resource]] = []
+        self._over = anyio.Event()
+        self._group: TaskGroup | None = None
+        self._busy_with: int | None = None
+        self._watch_scope = CancelScope(shield=True)
+        self.compensated: list[str] = []
+        self.compensation_failures: dict[str, BaseException] = {}
+        self.teardown_failures: dict[str, BaseException] = {}
+        self.broken: BaseException | None = None
+
+    async def follow(self, run_slots: Callable[[], Awaitable[None]]) -> None:
+        """Run the slots of the run, then see to what it owes.
+
+        Args:
+            run_slots: Returns, or raises, when the last slot has ended.
+        """
+        try:
+            async with create_task_group() as self._group:
+                self._group.start_soon(self._live)
+                try:
+                    await run_slots()
+                finally:
+                    self._over.set()
+        except BaseExceptionGroup as errors:
+            raise bare(errors) from None
+
+    async def open(
+        self, index: int, function: Callable[..., object], values: Sequence[object], *, place: Permits | None = None
+    ) -> object:
+        """Set up the resource of a step and return its artifact.
+
+        Args:
+            index: The step or item.
+            function: The generator function.
+            values: Its arguments.
+            place: The threads of which the setup holds one, for a plain generator that does not run on the loop.
+        """
+        run = self._run
+        try:
+            resource = Resource(
+                run.scheduler.name_of(index),
+                cast("AnyGenerator", function(*values)),
+                executor=None if place is None else self._executor,
+                grace=run.program.settings.grace,
+                on_break=partial(self._note_break, index),
+            )
+            cast("TaskGroup", self._group).start_soon(resource.live)
+            artifact = await resource.opened()
+        finally:
+            if place is not None:
+                place.release()
+        self._open.append((index, resource))
+        return artifact
+
+    def _note_break(self, index: int, error: BaseException) -> None:
+        """End the run when a resource has ended before it, unless its unit says that the run may go on."""
+        run = self._run
+        self.teardown_failures[run.scheduler.name_of(index)] = error
+        if not isinstance(error, Exception):
+            run.crash(error)
+        elif run.policy_of(index).on_error != "continue" and not run.stopping:
+            run.abort(index, error)
+
+    async def _live(self) -> None:
+        with CancelScope(shield=True):
+            await self._over.wait()
+            cast("TaskGroup", self._group).start_soon(self._watch)
+            if self._run.by is not None and isinstance(self._run.scheduler, NotingScheduler):
+                await self._compensate(self._run.scheduler)
+            for index, resource in reversed(self._open):
+                self._busy_with = index
+                resource.close(self._run.reason)
+                await resource.ended.wait()
+                if resource.failure is not None:
+                    self._note_failed_teardown(index, resource.failure)
+            self._watch_scope.cancel()
+
+    def _note_failed_teardown(self, index: int, error: BaseException) -> None:
+        self.teardown_failures[self._run.scheduler.name_of(index)] = error
+        if self._run.policy_of(index).on_error != "continue":
+            self.broken = self.broken or error
+        self._note_fatal(error)
+
+    async def _watch(self) -> None:
+        """Report what is still being undone or torn down after each grace."""
+        with self._watch_scope:
+            while True:
+                before = self._busy_with
+                await anyio.sleep(self._run.program.settings.grace)
+                if before is not None and before == self._busy_with:
+                    self._run.report_stuck(before)
+
+    def _note_fatal(self, error: BaseException) -> None:
+        if not isinstance(error, Exception):
+            self._run.crash(error)
+
+    # Compensations
+
+    async def _compensate(self, scheduler: NotingScheduler) -> None:
+        """Undo what succeeded, last first."""
+        for index, name, artifact in self._owed(scheduler):
+            self._busy_with = index
+            error = await self._undone(index, artifact)
+            if error is None:
+                self.compensated.append(name)
+            else:
+                self.compensation_failures[name] = error
+                self._note_fatal(error)
+
+    def _owed(self, scheduler: NotingScheduler) -> Iterator[tuple[int, str, object]]:
+        """Yield what is to be undone: the step, its name and its artifact."""
+        for index in reversed(scheduler.completed):
+            artifact, name = scheduler.cells[index], scheduler.name_of(index)
+            if self._run.policy_of(index).compensate is None or scheduler.state[index] != Status.SUCCEEDED:
+                continue
+            if index in scheduler.wiring.fan_outs:  # a stand-in for a whole fan-out; its items never ran
+                items = cast("Batch[object]", artifact).succeeded
+                yield from ((index, f"{name}[{number}]", items[number]) for number in sorted(items, reverse=True))
+            else:
+                yield index, name, artifact
+
+    async def _undone(self, index: int, artifact: object) -> BaseException | None:
+        """Compensate one step, with the retries of the step. Returns the last error."""
+        run, attempt = self._run, 0
+        # What a step's on_error makes of its failure says nothing of its compensation.
+        policy = replace(run.policy_of(index), on_error="continue")
+        while True:
+            attempt += 1
+            error = await self._attempted(index, policy, artifact)
+            if not isinstance(error, Exception):
+                return error
+            question = after_failure(policy, error, attempt, run.draw)
+            try:
+                verdict = await run_in_context(run.context_of(index), question)
+            except BaseException as second:  # noqa: BLE001 - the user's own predicate; kept like any other error
+                return second
+            if not isinstance(verdict, Retry):
+                return error
+            await anyio.sleep(verdict.delay)
+
+    async def _attempted(self, index: int, policy: Policy, artifact: object) -> BaseException | None:
+        """Compensate once, in the context of the step, for as long as an attempt of the step may take."""
+        name = self._run.scheduler.name_of(index)
+        with CancelScope() as scope:
+            if policy.timeout is not None:
+                scope.deadline = anyio.current_time() + policy.timeout
+            try:
+                await run_in_context(self._run.context_of(index), self._called(index, artifact))
+            except BaseException as error:
+                if not is_cancellation(error):
+                    return error
+                if scope.cancel_called:
+                    raise
+                stray = StrayCancellation(f"The compensation of {name!r} raised {type(error).__name__} by itself.")
+                stray.__cause__ = error
+                return stray
+        if scope.cancelled_caught:
+            return LayerTimeout(f"The compensation of {name!r} took longer than its timeout of {policy.timeout:g} s.")
+        return None
+
+    async def _called(self, index: int, artifact: object) -> object:
+        """Call a step's compensation; a plain function where the run's plain functions run."""
+        run = self._run
+        compensation = run.program.compensations[run.scheduler.step_of(index)]
+        arguments = compensation.arguments(artifact, run.scheduler.cells)
+        if is_coroutine_function(compensation.function):
+            return await awaited(compensation.function(*arguments))
+        return await awaited(await self._executor.call(compensation.function, arguments, abandon=False))

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from fusynk._core.backoff import Backoff
-from fusynk._core.options import Policy
+from fusynk._core.callables import takes_positional
+from fusynk._core.options import Delay, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ async def after_failure(
     """
     try:
         if may_retry and attempt <= policy.retries and await _is_worth_retrying(policy, error):
-            return Retry(_delay(policy, attempt, draw))
+            return Retry(_delay(policy, attempt, error, draw))
         if callable(policy.on_error):
             return Recovered(await awaited(policy.on_error(error)))
     except Exception as second:  # noqa: BLE001 - the user's own function; its error is the step's
@@ -77,11 +78,13 @@ async def _is_worth_retrying(policy: Policy, error: Exception) -> bool:
     return bool(await awaited(wanted(error)))
 
 
-def _delay(policy: Policy, attempt: int, draw: Callable[[], float]) -> float:
+def _delay(policy: Policy, attempt: int, error: Exception, draw: Callable[[], float]) -> float:
+    """Return the seconds until the next attempt. A function that asks for two arguments is told the error, too."""
     delay = policy.retry_delay
-    if isinstance(delay, Backoff):
-        return delay.delay(attempt, draw)
-    seconds = float(delay(attempt) if callable(delay) else delay)
+    if callable(delay):
+        told: tuple[object, ...] = (attempt,) if takes_positional(delay, 1) else (attempt, error)
+        delay = cast("Callable[..., Delay]", delay)(*told)
+    seconds = delay.delay(attempt, draw) if isinstance(delay, Backoff) else float(delay)
     if not 0 <= seconds < float("inf"):
         message = f"retry_delay returned {seconds!r} after attempt {attempt}; it must return seconds, from 0 up."
         raise ValueError(message)

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import FrozenInstanceError
 from functools import partial
+from itertools import product
 from typing import Any
 
 import anyio
@@ -44,6 +45,10 @@ def takes_nothing() -> float:
 
 
 def takes_two(error: object, more: object) -> float:
+    return 1.0
+
+
+def takes_three(one: object, two: object, three: object) -> float:
     return 1.0
 
 
@@ -183,8 +188,13 @@ class TestOfUnits:
         with pytest.raises(TypeError, match=r'@layer\(run_in="thread"\).*coroutine function'):
             layer(run_in="thread")(step)
 
-    @pytest.mark.parametrize("option", ["on_error", "retry_on", "retry_delay"])
-    @pytest.mark.parametrize("function", [takes_nothing, takes_two])
+    @pytest.mark.parametrize(
+        ("option", "function"),
+        [
+            *product(["on_error", "retry_on"], [takes_nothing, takes_two]),
+            *product(["retry_delay", "compensate"], [takes_nothing, takes_three]),
+        ],
+    )
     def test_a_function_of_the_wrong_arity_is_refused(self, option: str, function: object) -> None:
         with pytest.raises(InvalidOption, match=option):
             loose.layer(**{option: function})

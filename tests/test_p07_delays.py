@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
-from fusynk import Graph, Run, backoff, compile_plan
+from fusynk import Backoff, Graph, Run, backoff, compile_plan
 from fusynk.testing import simulate
 from fusynk.testing.virtual import Backend
 from tests.observing import runner_of
@@ -74,6 +74,34 @@ def test_p07_a_delay_counts_from_the_end_of_the_attempt(backend: Backend) -> Non
 
     assert delays_of(trace.run, "slow") == [3, 3]
     assert trace.seconds == 21
+
+
+def test_p07_a_delay_may_be_a_function_of_the_attempt_and_the_error(backend: Backend) -> None:
+    graph, begun = Graph("retry after"), list[float]()
+
+    class TryLaterError(Exception):
+        seconds = 30
+
+    def as_told(attempt: int, error: Exception) -> float | Backoff:
+        return error.seconds if isinstance(error, TryLaterError) else backoff(4, factor=1, jitter=False)
+
+    def not_told(attempt: int, factor: float = 2) -> float:
+        return attempt * factor
+
+    @graph.layer(retries=2, retry_delay=as_told)
+    async def flaky() -> None:
+        begun.append(anyio.current_time())
+        raise TryLaterError if len(begun) == 1 else ValueError
+
+    @graph.layer(retries=1, retry_delay=not_told, on_error="continue")
+    async def other() -> None:
+        raise ValueError
+
+    trace = simulate(compile_plan(flaky), backend=backend)
+
+    assert [moment - begun[0] for moment in begun] == [0, 30, 34]
+    assert isinstance(trace.error, ValueError)
+    assert simulate(compile_plan(other), backend=backend).seconds == 2
 
 
 def test_p07_a_delay_may_be_a_function_of_the_attempt(backend: Backend) -> None:

@@ -1,15 +1,13 @@
-"""Limits: how many bodies may be alive at once, and how many may start in a window of time."""
+"""What units say to share a bound: how much may be alive at once, and how much may start in a window of time."""
 
-import math
 import re
-from collections import deque
 from dataclasses import dataclass, field
-from typing import Protocol
+from fractions import Fraction
 
 from fusynk.errors import InvalidOption
 
-_RATE = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{0,9}(?:\.\d{1,9})?)\s*(ms|s|sec|second|min|minute|h|hour)s?\s*")
-_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
+_RATE = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{0,9}(?:\.\d{1,9})?)\s*(ms|s|secs?|seconds?|min|minutes?|h|hours?)\s*")
+_LENGTHS = {"ms": Fraction(1, 1000), "s": Fraction(1), "m": Fraction(60), "h": Fraction(3600)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +15,9 @@ class Limit:
     """What units may share: `@layer(limit=tmdb, weight=1)`. Equal limits are one limit.
 
     There is one of it for each event loop, shared by every run there and every unit that names it. Waiting for it holds
-    no slot, is first come, first served, and can be cancelled. A nested run re-enters what its ancestors hold; its
-    starts count all the same.
+    no slot, is first come, first served, and can be cancelled. A step passes over one that came before it only while
+    the run of that one has no slot or thread free. A nested run re-enters the permit of the step that started it, one
+    of its steps at a time; its starts count all the same.
 
     >>> tmdb = Limit("tmdb", concurrency=4, rate="40/10s")
     >>> tmdb.starts, tmdb.period
@@ -60,141 +59,8 @@ def _read_rate(name: str, rate: object) -> tuple[int, float]:
     found = _RATE.fullmatch(rate) if isinstance(rate, str) else None
     if found is not None:
         count, length, unit = found.groups()
-        unit = {"sec": "s", "second": "s", "minute": "min", "hour": "h"}.get(unit, unit)
-        starts, period = int(count), float(length or 1) * _SECONDS[unit]
+        starts, period = int(count), float(Fraction(length or 1) * _LENGTHS[unit if unit == "ms" else unit[0]])
         if starts and period:
             return starts, period
     message = f'Limit({name!r}, rate={rate!r}) must be starts per time, such as "40/10s", "5/s" or "100/min".'
     raise InvalidOption(message)
-
-
-class Waiter(Protocol):
-    """Somebody who waits for a permit."""
-
-    def grant(self) -> None:
-        """Learn that the permit is there."""
-        ...
-
-    def come_back(self, when: float) -> None:
-        """Learn when to have `LimitState.serve` called again, on the clock that its times are of."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ticket:
-    """A place in the queue of a limit."""
-
-    waiter: Waiter
-    weight: int
-
-
-class LimitState:
-    """How much of one limit is in use on one event loop. Pure: it is told the time.
-
-    A permit is granted first and begun later, when its attempt really starts; a rate counts what began. A granted
-    permit that has not begun counts as if it began now, so that no window ever holds too many.
-
-    Args:
-        limit: The limit.
-    """
-
-    def __init__(self, limit: Limit) -> None:
-        self.limit = limit
-        self._room = math.inf if limit.concurrency is None else limit.concurrency
-        self._used = 0
-        self._granted = 0
-        self._queue: deque[Ticket] = deque()
-        self._leaving: deque[float] = deque()  # when each counted start leaves the window
-        self._reminded: Ticket | None = None
-
-    @property
-    def in_use(self) -> int:
-        """The weight that is granted and not given back."""
-        return self._used
-
-    @property
-    def waiting(self) -> int:
-        """How many wait."""
-        return len(self._queue)
-
-    def take(self, weight: int, now: float) -> bool:
-        """Take a permit and begin, if there is one and nobody waits for it.
-
-        Args:
-            weight: How much of the concurrency it takes; 0 for a nested run, which never waits for that.
-            now: The time.
-        """
-        if (self._queue and weight) or not self._is_free(weight, now):
-            return False
-        self._used += weight
-        self._note_start(now)
-        return True
-
-    def wait(self, waiter: Waiter, weight: int, now: float) -> Ticket:
-        """Queue for a permit. A nested run goes first, because others may wait for what its ancestors hold."""
-        ticket = Ticket(waiter, weight)
-        if weight:
-            self._queue.append(ticket)
-        else:
-            self._queue.insert(sum(not other.weight for other in self._queue), ticket)
-        self.serve(now)
-        return ticket
-
-    def withdraw(self, ticket: Ticket, now: float) -> None:
-        """Leave the queue."""
-        self._queue.remove(ticket)
-        self.serve(now)
-
-    def begin(self, now: float) -> None:
-        """Start with a permit that was granted."""
-        self._granted -= 1
-        self._note_start(now)
-        if self._queue:
-            self.serve(now)
-
-    def give_back(self, weight: int, now: float, *, begun: bool = True) -> None:
-        """Give back a permit, begun or only granted."""
-        self._used -= weight
-        self._granted -= not begun
-        if self._queue:
-            self.serve(now)
-
-    def serve(self, now: float) -> None:
-        """Grant what is free, first come, first served; remind who is then first of when the rate lets it go on."""
-        while self._queue and self._is_free(self._queue[0].weight, now):
-            ticket = self._queue.popleft()
-            self._used += ticket.weight
-            self._granted += 1
-            ticket.waiter.grant()
-        first = self._queue[0] if self._queue else None
-        if first is not None and first is not self._reminded and self._leaving and self._is_rate_used_up(now):
-            self._reminded = first
-            first.waiter.come_back(self._leaving[0])
-
-    def remind(self, now: float) -> None:
-        """Serve at the time that somebody was told to come back."""
-        self._reminded = None
-        self.serve(now)
-
-    def _is_free(self, weight: int, now: float) -> bool:
-        return self._used + weight <= self._room and not self._is_rate_used_up(now)
-
-    def _is_rate_used_up(self, now: float) -> bool:
-        starts = self.limit.starts
-        if not starts:
-            return False
-        while self._leaving and self._leaving[0] <= now:
-            self._leaving.popleft()
-        return len(self._leaving) + self._granted >= starts
-
-    def _note_start(self, now: float) -> None:
-        if self.limit.starts:
-            self._leaving.append(_end_of_window(now, self.limit.period))
-
-
-def _end_of_window(now: float, period: float) -> float:
-    """Return the first time that is a whole period later, rounding included."""
-    later = now + period
-    while later - now < period:
-        later = math.nextafter(later, math.inf)
-    return later

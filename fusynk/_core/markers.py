@@ -115,6 +115,8 @@ def advice(value: object) -> str:
     hidden = getattr(value, "__wrapped__", None)
     if isinstance(hidden, Artifact):
         return "; another decorator hides the unit: put @layer on top of it"
+    if callable(getattr(value, "as_function", None)):
+        return "; make a step of the plan first: layer(plan)"
     return "; decorate it with @layer first" if callable(value) and not isinstance(value, type) else ""
 
 

@@ -17,7 +17,8 @@ from fusynk._core.model import UNSET, Unset
 from fusynk.errors import InvalidOption, UnknownOption, did_you_mean, shown
 
 Dependency: TypeAlias = Artifact[object] | When | str
-RetryDelay: TypeAlias = float | Backoff | Callable[[int], float]
+Delay: TypeAlias = float | Backoff
+RetryDelay: TypeAlias = Delay | Callable[[int], Delay] | Callable[[int, Exception], Delay]
 RetryOn: TypeAlias = (
     type[BaseException] | tuple[type[BaseException], ...] | Callable[[Exception], bool | Awaitable[bool]]
 )
@@ -105,6 +106,10 @@ def _is_function(value: object) -> bool:
     return callable(value) and takes_positional(value, 1)
 
 
+def _is_delay_function(value: object) -> bool:
+    return callable(value) and (takes_positional(value, 1) or takes_positional(value, 2))
+
+
 def _is_retry_on(value: object) -> bool:
     if not isinstance(value, tuple):
         return _is_error_type(value) or _is_function(value)
@@ -127,8 +132,8 @@ _SHARED_RULES: tuple[_Rule, ...] = (
     ("retries", lambda v: _is_count(v) and cast("int", v) <= MAX_RETRIES, f"a whole number from 0 to {MAX_RETRIES}"),
     (
         "retry_delay",
-        lambda v: isinstance(v, Backoff) or _is_function(v) or _is_seconds(v),
-        "seconds, a backoff(...), or a function of the attempt",
+        lambda v: isinstance(v, Backoff) or _is_delay_function(v) or _is_seconds(v),
+        "seconds, a backoff(...), or a function of the attempt, or of the attempt and the error",
     ),
     ("timeout", _or_none(_is_positive_seconds), "a positive number of seconds, or None"),
     (

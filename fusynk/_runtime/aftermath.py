@@ -2,11 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import anyio
 from anyio import CancelScope, create_task_group
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from fusynk._attempt import Retry, after_failure, awaited
 from fusynk._core.callables import is_coroutine_function
@@ -14,7 +14,7 @@ from fusynk._core.completion import NotingScheduler
 from fusynk._core.model import Status
 from fusynk._core.options import Policy
 from fusynk._runtime.backend import bare, is_cancellation
-from fusynk._runtime.calls import Permits
+from fusynk._runtime.calls import Places
 from fusynk._runtime.drive import run_in_context
 from fusynk._runtime.resource import AnyGenerator, Resource
 from fusynk.errors import LayerTimeout, StrayCancellation
@@ -44,7 +44,7 @@ class Aftermath:
     def __init__(self, run: "Runner", executor: "Executor") -> None:
         self._run = run
         self._executor = executor
-        self._open: list[tuple[int, Resource]] = []
+        self._open: list[Resource] = []
         self._over = anyio.Event()
         self._group: TaskGroup | None = None
         self._busy_with: int | None = None
@@ -69,9 +69,11 @@ class Aftermath:
                     self._over.set()
         except BaseExceptionGroup as errors:
             raise bare(errors) from None
+        # A cancellation that came meanwhile goes on; trio leaves that to the next checkpoint.
+        await checkpoint_if_cancelled()
 
     async def open(
-        self, index: int, function: Callable[..., object], values: Sequence[object], *, place: Permits | None = None
+        self, index: int, function: Callable[..., object], values: Sequence[object], *, place: Places | None = None
     ) -> object:
         """Set up the resource of a step and return its artifact.
 
@@ -84,23 +86,30 @@ class Aftermath:
         run = self._run
         try:
             resource = Resource(
+                index,
                 run.scheduler.name_of(index),
                 cast("AnyGenerator", function(*values)),
+                keeper=self,
                 executor=None if place is None else self._executor,
                 grace=run.program.settings.grace,
-                on_break=partial(self._note_break, index),
             )
             cast("TaskGroup", self._group).start_soon(resource.live)
-            artifact = await resource.opened()
+            return await resource.opened()
         finally:
             if place is not None:
                 place.release()
-        self._open.append((index, resource))
-        return artifact
 
-    def _note_break(self, index: int, error: BaseException) -> None:
+    def note_open(self, resource: Resource) -> None:
+        """Keep a resource that has been set up."""
+        self._open.append(resource)
+
+    def note_left_behind(self, resource: Resource) -> None:
+        """Name the step of a teardown whose thread goes on."""
+        self._run.note_abandoned(resource.index)
+
+    def note_break(self, resource: Resource, error: BaseException) -> None:
         """End the run when a resource has ended before it, unless its unit says that the run may go on."""
-        run = self._run
+        run, index = self._run, resource.index
         self.teardown_failures[run.scheduler.name_of(index)] = error
         if not isinstance(error, Exception):
             run.crash(error)
@@ -113,12 +122,12 @@ class Aftermath:
             cast("TaskGroup", self._group).start_soon(self._watch)
             if self._run.by is not None and isinstance(self._run.scheduler, NotingScheduler):
                 await self._compensate(self._run.scheduler)
-            for index, resource in reversed(self._open):
-                self._busy_with = index
+            for resource in reversed(self._open):
+                self._busy_with = resource.index
                 resource.close(self._run.reason)
                 await resource.ended.wait()
                 if resource.failure is not None:
-                    self._note_failed_teardown(index, resource.failure)
+                    self._note_failed_teardown(resource.index, resource.failure)
             self._watch_scope.cancel()
 
     def _note_failed_teardown(self, index: int, error: BaseException) -> None:

@@ -45,7 +45,7 @@ async def call_with_executor(
     return await awaited(returned)
 
 
-class Permits:
+class Places:
     """The threads, or the OS processes, of a run. Waiting for one holds no slot.
 
     Args:
@@ -61,13 +61,21 @@ class Permits:
         self._used = 0
         self._waiting: deque[int] = deque()
 
+    @property
+    def _free(self) -> int:
+        return self._count - self._used - self._executor.abandoned
+
+    def holds(self, steps: int) -> bool:
+        """Tell whether so many steps could start now, or would learn at once that none is ever given back."""
+        return steps <= self._free or not self._used
+
     def take(self, index: int) -> bool:
         """Take one for a step, or let the step wait for one.
 
         Raises:
             ThreadsExhausted: Only calls that were given up hold threads, and they may never end.
         """
-        if self._count - self._used - self._executor.abandoned > 0:
+        if self._free > 0:
             self._used += 1
             return True
         if self._used:

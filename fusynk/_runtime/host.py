@@ -12,7 +12,7 @@ from fusynk._runtime.slot import Slot
 from fusynk._runtime.timers import Due, Timers
 
 if TYPE_CHECKING:
-    from fusynk._core.limits import LimitState
+    from fusynk._core.permits import Permits
     from fusynk._runtime.runner import Runner
 
 _TURNS_TO_BEGIN = 2
@@ -52,7 +52,6 @@ class Host:
         except BaseExceptionGroup as errors:
             raise bare(errors) from None
         finally:
-            self._run.preparation.limits.close()
             if self._run.scheduler.unfinished:
                 self._run.scheduler.cancel_rest(self._run.by or "caller")
         if interruption is not None:
@@ -110,6 +109,9 @@ class Host:
     def poke(self) -> None:
         """Wake the host if there is something for it to see to."""
         scheduler = self._run.scheduler
+        limits = self._run.preparation.limits
+        if limits.pending:
+            limits.reconsider()
         if scheduler.ready or not scheduler.unfinished or self._run.stopping or scheduler.notices:
             self.wake()
 
@@ -182,7 +184,7 @@ class Host:
                 case Due.DEADLINE:
                     self._run.stop("deadline")
                 case Due.LIMIT:
-                    cast("LimitState", subject).remind(self._run.clock())
+                    cast("Permits", subject).remind(self._run.clock())
 
     def _hurry(self, slot: Slot, due: Due) -> None:
         """Cancel a body whose timeout is over; report it if it has not ended within its grace."""

@@ -1,55 +1,62 @@
 """Limits at run time: one state a limit and event loop, and the desk where the steps of a run ask for permits."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio.lowlevel import RunVar
 
-from fusynk._core.limits import Limit, LimitState, Ticket
+from fusynk._core.limits import Limit
+from fusynk._core.permits import Lane, Permits, Ticket
 from fusynk._runtime.timers import Due
 
 if TYPE_CHECKING:
+    from fusynk._runtime.calls import Places
     from fusynk._runtime.runner import Runner
 
-_STATES: Final = RunVar[dict[Limit, LimitState]]("fusynk_limits")
-# What the running body and the runs around it hold; a nested run starts in the context of the body that started it.
-_HELD: ContextVar[frozenset[Limit]] = ContextVar("fusynk_held_limits", default=frozenset())
+_NONE: Final[Mapping[Limit, Ticket]] = MappingProxyType({})
+_ON_THIS_LOOP: Final = RunVar[dict[Limit, Permits]]("fusynk_permits")
+# The permits of the running body and of the runs around it; a nested run starts in the context of the body around it.
+_AROUND: ContextVar[Mapping[Limit, Ticket]] = ContextVar("fusynk_permits_around", default=_NONE)
 
 
-def state_of(limit: Limit) -> LimitState:
-    """Return the state of a limit on the running event loop."""
+def permits_of(limit: Limit) -> Permits:
+    """Return the permits of a limit on the running event loop."""
     try:
-        states = _STATES.get()
+        known = _ON_THIS_LOOP.get()
     except LookupError:
-        states = dict[Limit, LimitState]()
-        _STATES.set(states)
-    found = states.get(limit)
+        known = dict[Limit, Permits]()
+        _ON_THIS_LOOP.set(known)
+    found = known.get(limit)
     if found is None:
-        found = states[limit] = LimitState(limit)
+        found = known[limit] = Permits(limit)
     return found
 
 
-@dataclass(slots=True, eq=False)
-class _Permit:
-    """What one step has asked of its limit: it waits (with a ticket), has been granted a permit, or has begun."""
+class _Slots:
+    """The slots of a run, and perhaps its threads or OS processes, as the place where steps start.
 
-    run: "Runner"
-    index: int
-    state: LimitState
-    weight: int
-    ticket: Ticket | None = None
-    begun: bool = False
+    Args:
+        run: The run.
+        permits: Whose reminders it takes.
+        places: The threads or OS processes that a step needs, too.
+    """
 
-    def grant(self) -> None:
-        """Let the step become ready again."""
-        self.ticket = None
-        self.run.resume(self.index)
+    def __init__(self, run: "Runner", permits: Permits, places: "Places | None") -> None:
+        self._run = run
+        self._permits = permits
+        self._places = places
+
+    def holds(self, steps: int) -> bool:
+        """Tell whether so many steps could start now."""
+        free = self._run.program.settings.concurrency - len(self._run.suspended)
+        return steps <= free and (self._places is None or self._places.holds(steps))
 
     def come_back(self, when: float) -> None:
-        """Have the state served again."""
-        self.run.host.add_timer_at(when, Due.LIMIT, self.state)
+        """Have the limit served again at a time."""
+        self._run.host.add_timer_at(when, Due.LIMIT, self._permits)
 
 
 class LimitDesk:
@@ -57,15 +64,21 @@ class LimitDesk:
 
     Args:
         run: The run.
+
+    Attributes:
+        pending: The tickets of steps that have asked and not begun.
     """
 
     def __init__(self, run: "Runner") -> None:
         self._run = run
-        self._held = _HELD.get()
-        self._permits: dict[int, _Permit] = {}
-        self._states: dict[int, LimitState] = {}
+        self._around = _AROUND.get()
+        self._lanes: dict[int, tuple[Permits, Lane]] = {}
+        self._shared: dict[tuple[int, int], tuple[Permits, Lane]] = {}
+        self._begun: dict[int, Ticket] = {}
+        self._in_ready: set[int] = set()
+        self.pending: dict[int, Ticket] = {}
 
-    def take(self, index: int, step: int, limit: Limit, weight: int) -> bool:
+    def take(self, index: int, step: int, limit: Limit, weight: int, places: "Places | None") -> bool:
         """Begin with a permit for a step, or let the step wait for one.
 
         Args:
@@ -73,45 +86,62 @@ class LimitDesk:
             step: The step, which knows the limit of its items.
             limit: The limit.
             weight: How much of its concurrency it takes.
+            places: The threads or OS processes that the step needs, too.
         """
         now = self._run.clock()
-        permit = self._permits.get(index)
-        if permit is not None:
-            permit.begun = True
-            permit.state.begin(now)
-            return True
-        state = self._states.get(step)
-        if state is None:
-            state = self._states[step] = state_of(limit)
-        # The runs around this one hold the concurrency already; only the rate is asked again.
-        permit = _Permit(self._run, index, state, 0 if limit in self._held else weight)
-        self._permits[index] = permit
-        if state.take(permit.weight, now):
-            permit.begun = True
-            return True
-        permit.ticket = state.wait(permit, permit.weight, now)
-        return False
+        permits, lane = self._lanes.get(step) or self._lane_of(step, limit, places)
+        ticket = self.pending.pop(index, None)
+        if ticket is None:
+            ticket = permits.ask(lane, weight, partial(self._resume, index), now)
+        self._in_ready.discard(index)
+        if not ticket.is_granted:
+            self.pending[index] = ticket
+            return False
+        self._begun[index] = ticket
+        permits.begin(ticket, now)
+        return True
+
+    def _lane_of(self, step: int, limit: Limit, places: "Places | None") -> tuple[Permits, Lane]:
+        """Return where the steps of this run wait for a limit; those that need the same wait in one lane."""
+        key = id(limit), id(places)
+        found = self._shared.get(key)
+        if found is None:
+            permits = permits_of(limit)
+            lane = Lane(_Slots(self._run, permits, places), self._around.get(limit))
+            found = self._shared[key] = permits, lane
+        self._lanes[step] = found
+        return found
+
+    def _resume(self, index: int) -> None:
+        """Let a step start that has been granted its permit; it may be among the ready ones from a former grant."""
+        if index not in self._in_ready:
+            self._in_ready.add(index)
+            self._run.resume(index)
 
     async def hold(self, index: int, limit: Limit, body: Coroutine[Any, Any, object]) -> object:
         """Run a body, and give its permit back when it has ended."""
-        _HELD.set(self._held | {limit})
+        _AROUND.set({**self._around, limit: self._begun[index]})
         try:
             return await body
         finally:
+            # Its slot is about to be free, which who waits may need to know.
+            self._run.suspended.pop(index, None)
             self.give_back(index)
 
     def give_back(self, index: int) -> None:
         """Give a step's permit back, or its place in the queue."""
-        permit = self._permits.pop(index, None)
-        if permit is None:
-            return
-        now = self._run.clock()
-        if permit.ticket is not None:
-            permit.state.withdraw(permit.ticket, now)
-        else:
-            permit.state.give_back(permit.weight, now, begun=permit.begun)
+        ticket = self._begun.pop(index, None) or self.pending.pop(index, None)
+        if ticket is not None:
+            permits, _ = self._lanes[self._run.scheduler.step_of(index)]
+            permits.give_back(ticket, self._run.clock())
 
-    def close(self) -> None:
-        """Give back whatever the run still holds or waits for: it starts nothing more."""
-        for index in list(self._permits):
+    def reconsider(self) -> None:
+        """Serve again, because slots of this run were taken or have become free."""
+        now = self._run.clock()
+        for permits in {permits for permits, _ in self._shared.values()}:
+            permits.serve(now)
+
+    def withdraw(self) -> None:
+        """Give back what has not begun: the run starts nothing more."""
+        for index in list(self.pending):
             self.give_back(index)

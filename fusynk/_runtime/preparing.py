@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fusynk._core.options import Policy
 from fusynk._core.wiring import Body
-from fusynk._runtime.calls import Permits, call_inline, call_with_executor
+from fusynk._runtime.calls import Places, call_inline, call_with_executor
 from fusynk._runtime.limits import LimitDesk
 
 if TYPE_CHECKING:
     from fusynk._runtime.aftermath import Aftermath
     from fusynk._runtime.runner import Runner
     from fusynk.protocols import Executor
+
+
+class MustWait(Exception):
+    """A step cannot start yet."""
 
 
 class Preparation:
@@ -30,16 +34,17 @@ class Preparation:
         settings = run.program.settings
         self._run = run
         self._executors = executors
-        threads = Permits(settings.threads, executors[Body.THREAD], run.scheduler)
-        self._places = {Body.THREAD: threads, Body.THREAD_RESOURCE: threads}
+        threads = Places(settings.threads, executors[Body.THREAD], run.scheduler)
+        self._places: dict[int, Places] = {Body.THREAD: threads, Body.THREAD_RESOURCE: threads}
         if Body.SUBPROCESS in executors:
-            self._places[Body.SUBPROCESS] = Permits(settings.processes, executors[Body.SUBPROCESS], run.scheduler)
+            self._places[Body.SUBPROCESS] = Places(settings.processes, executors[Body.SUBPROCESS], run.scheduler)
         self.limits = LimitDesk(run)
 
-    def prepare(self, index: int) -> Coroutine[Any, Any, object] | None:
-        """Return the coroutine of a step, or `None` if it must wait for something.
+    def prepare(self, index: int) -> Coroutine[Any, Any, object]:
+        """Return the coroutine of a step.
 
         Raises:
+            MustWait: The step must wait for something; it becomes ready again when that is there.
             BaseException: What the function raised when it was called.
         """
         run = self._run
@@ -47,31 +52,35 @@ class Preparation:
         if index >= len(run.records.started):
             run.records.grow()
         run.records.note_start(index, run.clock())
-        body, policy = Body(program.bodies[step]), program.policies[step]
-        place = self._places.get(body)
-        if place is not None and not place.take(index):
-            run.records.take_back_start(index)
-            return None
-        if policy.limit is None:
-            return self._call_of(index, step, body, policy)
-        if not self.limits.take(index, step, policy.limit, policy.weight):
-            if place is not None:
-                place.release()
-            run.records.take_back_start(index)
-            return None
+        body, policy = program.bodies[step], program.policies[step]
         try:
-            return self.limits.hold(index, policy.limit, self._call_of(index, step, body, policy))
+            self._take_what_it_needs(index, step, self._places.get(body), policy)
+            call = self._call_of(index, step, body, policy)
+        except MustWait:
+            run.records.take_back_start(index)
+            raise
         except BaseException:
             self.limits.give_back(index)
             raise
+        return call if policy.limit is None else self.limits.hold(index, policy.limit, call)
 
-    def _call_of(self, index: int, step: int, body: Body, policy: Policy) -> Coroutine[Any, Any, object]:
+    def _take_what_it_needs(self, index: int, step: int, places: Places | None, policy: Policy) -> None:
+        """Take a thread or an OS process, then a permit, which counts a start; or let the step wait."""
+        if places is not None and not places.take(index):
+            raise MustWait
+        if policy.limit is not None and not self.limits.take(index, step, policy.limit, policy.weight, places):
+            if places is not None:
+                places.release()
+            raise MustWait
+
+    def _call_of(self, index: int, step: int, body: int, policy: Policy) -> Coroutine[Any, Any, object]:
         """Return the call of a step's function with its arguments."""
         run = self._run
         getter = run.program.getters[step]
+        values: Sequence[object] = ()
         if getter is not None and index == step:
-            values: Sequence[object] = getter(run.scheduler.cells)
-        else:
+            values = getter(run.scheduler.cells)
+        elif run.program.wiring.parameters[step]:
             values = run.scheduler.arguments(index)
         function = run.program.functions[step]
         match body:
@@ -79,7 +88,7 @@ class Preparation:
                 return cast("Coroutine[Any, Any, object]", function(*values))
             case Body.THREAD | Body.SUBPROCESS:
                 return call_with_executor(
-                    self._executors[body],
+                    self._executors[Body(body)],
                     function,
                     values,
                     abandon=policy.abandon_on_timeout,

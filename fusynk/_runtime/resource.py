@@ -3,13 +3,13 @@
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextvars import copy_context
 from enum import Enum
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import anyio
 from anyio import CancelScope
 
 from fusynk._runtime.backend import is_cancellation
-from fusynk.errors import ResourceMisused, StrayCancellation, TeardownTimeout
+from fusynk.errors import ResourceMisused, RunCancelled, StrayCancellation, TeardownTimeout
 from fusynk.protocols import Executor
 
 AnyGenerator: TypeAlias = AsyncGenerator[object, object] | Generator[object, object, object]
@@ -21,19 +21,37 @@ class _End(Enum):
     END = "end"
 
 
+class Keeper(Protocol):
+    """Who keeps the resources of a run."""
+
+    def note_open(self, resource: "Resource") -> None:
+        """Learn that a resource has been set up."""
+        ...
+
+    def note_break(self, resource: "Resource", error: BaseException) -> None:
+        """Learn that a resource has ended before it was closed."""
+        ...
+
+    def note_left_behind(self, resource: "Resource") -> None:
+        """Learn that the thread of a teardown goes on after its grace."""
+        ...
+
+
 class Resource:
     """One resource of a run, from its setup to its teardown.
 
     Both happen in one task, because what a generator enters, such as a task group, it must leave in the same task.
 
     Args:
-        name: The step's name.
+        index: The step or item that it belongs to.
+        name: Its name.
         generator: The generator, not yet started.
+        keeper: Who is told what becomes of it.
         executor: Where the parts of a plain generator run, or `None` for the event loop.
         grace: Seconds after which a teardown is cancelled.
-        on_break: Called with the error when the resource ends before it is closed.
 
     Attributes:
+        index: The step or item that it belongs to.
         artifact: What it yielded.
         is_open: Whether it was set up and has not ended.
         error: What its setup raised, or `None`.
@@ -42,19 +60,14 @@ class Resource:
     """
 
     def __init__(
-        self,
-        name: str,
-        generator: AnyGenerator,
-        *,
-        executor: Executor | None,
-        grace: float,
-        on_break: Callable[[BaseException], None],
+        self, index: int, name: str, generator: AnyGenerator, *, keeper: Keeper, executor: Executor | None, grace: float
     ) -> None:
+        self.index = index
         self._name = name
         self._generator = generator
         self._executor = executor
         self._grace = grace
-        self._on_break = on_break
+        self._keeper = keeper
         self._context = copy_context()
         self._set_up_or_not = anyio.Event()
         self._closing = anyio.Event()
@@ -89,7 +102,7 @@ class Resource:
         try:
             await self._set_up_or_not.wait()
         except BaseException:
-            self.close(None)
+            self.close(RunCancelled(f"The setup of {self._name!r} was cancelled."))
             if not self.is_open and self._executor is None:
                 self._scope.cancel()
             with CancelScope(shield=True):
@@ -121,6 +134,7 @@ class Resource:
             return
         self.artifact = artifact
         self.is_open = True
+        self._keeper.note_open(self)
 
     async def _lie_open(self) -> None:
         """Wait for the end of the run, then tear down. What goes wrong is kept in `failure`."""
@@ -129,7 +143,7 @@ class Resource:
         except BaseException as error:
             self.failure = self._judged(error)
             if not self._closing.is_set():
-                self._on_break(self.failure)
+                self._keeper.note_break(self, self.failure)
             if self._scope.cancel_called and is_cancellation(error):
                 raise
 
@@ -193,7 +207,12 @@ class Resource:
         """Call one part of a plain generator; in one context, so that what is set before the yield can be reset."""
         if self._executor is None:
             return self._context.run(function, *arguments)
-        return await self._executor.call(self._context.run, (function, *arguments), abandon=abandon)
+        try:
+            return await self._executor.call(self._context.run, (function, *arguments), abandon=abandon)
+        except BaseException as error:
+            if abandon and is_cancellation(error):
+                self._keeper.note_left_behind(self)
+            raise
 
 
 def _advance(generator: Generator[object, object, object], sent: object) -> object:

@@ -120,6 +120,8 @@ class Runner:
             passed = self.clock() - self.records.started[index]
             self.host.add_timer(timeout - passed, Due.TIMEOUT, slot)
         self.host.may_suspend = True
+        if self.preparation.limits.pending:
+            self.preparation.limits.reconsider()
         if self.scheduler.ready:
             self.host.wake()
 
@@ -181,6 +183,7 @@ class Runner:
         if not self.stopping:
             self.stopping = True
             self.by = by
+            self.preparation.limits.withdraw()
         self.host.wake()
 
     def abort(self, index: int, error: BaseException) -> None:

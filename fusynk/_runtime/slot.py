@@ -14,6 +14,7 @@ from fusynk._core.model import Status
 from fusynk._core.wiring import Body
 from fusynk._runtime.backend import is_cancellation
 from fusynk._runtime.drive import Drive, run_in_context
+from fusynk._runtime.preparing import MustWait
 from fusynk._runtime.timers import Due
 from fusynk.errors import GeneratorReturned, LayerTimeout, StrayCancellation
 
@@ -89,8 +90,8 @@ class Slot:
                     begin(index)
                     getter = getters[index]
                     body = functions[index](*getter(cells)) if getter is not None else functions[index]()
-                elif (body := run.preparation.prepare(index)) is None:
-                    continue
+                else:
+                    body = run.preparation.prepare(index)
                 context = copy_context()
                 context.run(enter, index)
                 started[index] = clock()
@@ -102,6 +103,8 @@ class Slot:
                     await self._conclude(index, _no_generator(run, index, artifact))
                 else:
                     succeed(index, artifact)
+            except MustWait:
+                now = clock()
             except BaseException as error:  # noqa: BLE001 - judged in _conclude
                 _close(body)
                 now = ended[index] = clock()

@@ -12,6 +12,8 @@ FusynkError
 │   ├── MissingInput, InputConflict, IncompatibleEdge
 │   └── MisplacedEach, UnstoppableTimeout, ModeContradiction
 ├── InvalidInputs (TypeError)        run() got other inputs than the plan takes
+├── UnsavableGraph                   a graph holds what no file can name; nothing was written
+├── GraphFileError                   a graph file is refused
 ├── LoopRunning (RuntimeError)       run_sync() inside a running event loop
 ├── NestingTooDeep (RecursionError)  runs nested more than 100 deep
 ├── UnknownStep (LookupError)        a run or a plan has no such step
@@ -20,11 +22,20 @@ FusynkError
 ├── LayerTimeout (TimeoutError)      an attempt took longer than its timeout
 ├── DeadlineExceeded (TimeoutError)  a run took longer than its deadline
 ├── GeneratorReturned (TypeError)    a body returned a generator
+├── ResourceMisused (RuntimeError)   a resource's generator yielded never or twice, or ended before its run
+├── TeardownTimeout (TimeoutError)   a teardown took longer than the grace
 ├── StrayCancellation                a body raised CancelledError although nobody cancelled
-└── ThreadsExhausted                 abandoned threads hold every thread of the run
+├── ThreadsExhausted                 abandoned threads hold every thread of the run
+├── Unsendable (TypeError)           a function, an argument or a result cannot be sent to or from a subprocess
+├── AwaitableReturned (TypeError)    a function in a subprocess returned what nothing there could await
+├── UnguardedScript (RuntimeError)   a script starts a run while a subprocess imports it
+├── WorkerDied                       a subprocess ended while a function ran in it
+├── RemoteError                      stands for an error that could not be sent from a subprocess
+└── RemoteTraceback                  where in a subprocess an error was raised; only ever its cause
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 
 class FusynkError(Exception):
@@ -130,6 +141,32 @@ class InvalidInputs(FusynkError, TypeError):
     """The inputs of a run are missing, unknown or of the wrong kind."""
 
 
+class UnsavableGraph(FusynkError):
+    """A graph holds what a file cannot name, such as lambdas and partials.
+
+    Attributes:
+        problems: What it is, all of it, a sentence each.
+    """
+
+    def __init__(self, message: str, *, problems: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
+class GraphFileError(FusynkError):
+    """A graph file is damaged, hostile, too large, of a newer version, or names what it may not.
+
+    Attributes:
+        path: The file.
+        where: The place in it, as in "$.units[3].options.retries"; empty for the file as a whole.
+    """
+
+    def __init__(self, message: str, *, path: str, where: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.where = where
+
+
 class LoopRunning(FusynkError, RuntimeError):
     """`run_sync` was called where an event loop runs already."""
 
@@ -162,12 +199,78 @@ class GeneratorReturned(FusynkError, TypeError):
     """A body returned a generator, which is no artifact."""
 
 
+class ResourceMisused(FusynkError, RuntimeError):
+    """The generator of a resource yielded never or twice, or ended before its run did."""
+
+
+class TeardownTimeout(FusynkError, TimeoutError):
+    """The teardown of a resource took longer than the plan's grace."""
+
+
 class StrayCancellation(FusynkError):
     """A body raised the event loop's cancellation although nobody had cancelled it."""
 
 
 class ThreadsExhausted(FusynkError):
     """Every thread of the run is held by a body that was given up after its timeout."""
+
+
+class Unsendable(FusynkError, TypeError):
+    """A function, an argument or a result cannot be pickled, so it cannot be sent to or from a subprocess.
+
+    Attributes:
+        subject: Which of them.
+    """
+
+    def __init__(self, message: str, *, subject: Literal["function", "argument", "result"] = "result") -> None:
+        super().__init__(message)
+        self.subject = subject
+
+
+class AwaitableReturned(FusynkError, TypeError):
+    """A function in a subprocess returned a coroutine or the like, which nothing there could await."""
+
+
+class UnguardedScript(FusynkError, RuntimeError):
+    """A script starts a run outside `if __name__ == "__main__":` while a subprocess imports it."""
+
+
+class WorkerDied(FusynkError):
+    """A subprocess ended while a function ran in it.
+
+    Attributes:
+        exit_code: The code it ended with, or `None`.
+        signal: The number of the signal that killed it, or `None`.
+    """
+
+    def __init__(self, message: str, *, exit_code: int | None = None, signal: int | None = None) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.signal = signal
+
+
+class RemoteError(FusynkError):
+    """Stands for an error that could not be sent from a subprocess.
+
+    Attributes:
+        type_name: The full name of the error's class.
+        text: What it says.
+        traceback: Where it was raised.
+    """
+
+    def __init__(self, message: str, *, type_name: str = "", text: str = "", traceback: str = "") -> None:
+        super().__init__(message)
+        self.type_name = type_name
+        self.text = text
+        self.traceback = traceback
+
+
+class RemoteTraceback(FusynkError):
+    """The traceback of an error in a subprocess, as the cause of that error here."""
+
+    def __str__(self) -> str:
+        """Stand apart from the traceback around it."""
+        return f'\n"""\n{self.args[0]}"""' if self.args else ""
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

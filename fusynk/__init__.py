@@ -9,7 +9,7 @@ from loguru import logger as _logger
 from fusynk import errors
 from fusynk._core.backoff import Backoff, backoff
 from fusynk._core.batch import Batch
-from fusynk._core.current import StepContext, current_step
+from fusynk._core.current import StepContext, current_step, milestone
 from fusynk._core.declare import Graph, layer, process, worker
 from fusynk._core.layer import Layer, Override, Process, Worker
 from fusynk._core.limits import Limit
@@ -56,6 +56,7 @@ __all__ = [
     "each",
     "errors",
     "layer",
+    "milestone",
     "process",
     "run_of",
     "use",

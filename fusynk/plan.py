@@ -100,7 +100,7 @@ class Plan(Generic[I_contra, A_co]):
             InvalidInputs: An input is missing or unknown.
         """
         values = self._read("start()", inputs, keywords)
-        return RunHandle(partial(self._runner, values), self._finish)
+        return RunHandle(partial(self._runner, values, observed=True), self._finish)
 
     def options(self, **options: Unpack[PlanOptions]) -> "Plan[I_contra, A_co]":
         """Return the same plan with other options.
@@ -206,9 +206,9 @@ class Plan(Generic[I_contra, A_co]):
         check_instance(wiring, values)
         return values
 
-    def _runner(self, values: list[object]) -> Runner:
+    def _runner(self, values: list[object], *, observed: bool = False) -> Runner:
         run_id = self._program.settings.run_id or os.urandom(8).hex()
-        return Runner(self._program, values, run_id, _executors(self._program))
+        return Runner(self._program, values, run_id, _executors(self._program), observed=observed)
 
     async def _run(self, values: list[object]) -> Run[A_co]:
         runner = self._runner(values)

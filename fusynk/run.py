@@ -11,7 +11,18 @@ from typing_extensions import TypeVar
 
 from fusynk._core.graph import levels_of
 from fusynk._core.markers import Artifact
-from fusynk._core.model import AttemptRecord, Cancelled, Ending, Failed, Outcome, Skipped, Status, Succeeded
+from fusynk._core.model import (
+    AttemptRecord,
+    Cancelled,
+    Ending,
+    Failed,
+    Milestone,
+    Outcome,
+    RunStatus,
+    Skipped,
+    Status,
+    Succeeded,
+)
 from fusynk._core.nodes import normalise
 from fusynk._core.notes import annotate, linked_run, own_traceback, path_text
 from fusynk._core.records import Records
@@ -65,12 +76,9 @@ class Run(Generic[A_co]):
         return self._parent_id
 
     @property
-    def status(self) -> Literal["succeeded", "failed", "cancelled"]:
+    def status(self) -> RunStatus:
         """How the run ended. Failures that it was told to continue after make it `failed`, too."""
-        by = self._ending.by
-        if by in ("caller", "stop"):
-            return "cancelled"
-        return "failed" if by is not None or self.failures or self.teardown_failures else "succeeded"
+        return self._ending.status(has_failures=bool(self.failures))
 
     @property
     def ok(self) -> bool:
@@ -106,6 +114,16 @@ class Run(Generic[A_co]):
     def teardown_failures(self) -> Mapping[str, BaseException]:
         """What resources raised after their setup, by name."""
         return self._ending.teardown_failures
+
+    @property
+    def subscriber_failures(self) -> Mapping[str, int]:
+        """How often each subscriber raised, by its name."""
+        return self._ending.subscriber_failures
+
+    @property
+    def milestones(self) -> tuple[Milestone, ...]:
+        """What bodies reported by `milestone(...)`, in order."""
+        return tuple(self._records.milestones)
 
     @property
     def result(self) -> A_co:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from typing_extensions import TypedDict
 
@@ -14,6 +14,9 @@ from fusynk._core.callables import takes_positional
 from fusynk._core.limits import Limit
 from fusynk._core.markers import Artifact, When
 from fusynk._core.model import UNSET, Unset
+
+if TYPE_CHECKING:
+    from fusynk._core.events import Listener, Subscriber
 from fusynk.errors import InvalidOption, UnknownOption, did_you_mean, shown
 
 Dependency: TypeAlias = Artifact[object] | When | str
@@ -126,6 +129,13 @@ def _is_tags(value: object) -> bool:
     return all(isinstance(tag, str) for tag in cast("Iterable[object]", value))
 
 
+def _are_subscribers(value: object) -> bool:
+    if not isinstance(value, (list, tuple)):
+        return False
+    functions = [getattr(one, "function", one) for one in cast("Sequence[object]", value)]
+    return all(callable(one) and takes_positional(one, 1) for one in functions)
+
+
 _Rule: TypeAlias = tuple[str, Callable[[object], bool], str]
 
 _SHARED_RULES: tuple[_Rule, ...] = (
@@ -185,6 +195,7 @@ class PlanOptions(TypedDict, total=False):
     seed: int | str | None
     grace: float
     executor: object
+    subscribers: "Sequence[Listener | Subscriber]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +216,7 @@ class PlanSettings:
         seed: Seeds the jitter of retries; `None` draws one each run.
         grace: Seconds a cancelled body may take to end before it is reported as stuck.
         executor: Where synchronous functions run, or `None` for threads.
+        subscribers: Who is told of events: functions, or a `Subscriber` with a thread of its own.
     """
 
     concurrency: int = 32
@@ -220,6 +232,7 @@ class PlanSettings:
     seed: int | str | None = None
     grace: float = 5.0
     executor: object = None
+    subscribers: "Sequence[Listener | Subscriber]" = ()
 
 
 _PLAN_RULES: tuple[_Rule, ...] = (
@@ -232,6 +245,7 @@ _PLAN_RULES: tuple[_Rule, ...] = (
     ("run_id", _or_none(lambda v: isinstance(v, str) and bool(v)), "a text that is not empty"),
     ("seed", _or_none(lambda v: isinstance(v, (int, str))), "a whole number or a text"),
     ("grace", _is_positive_seconds, "a positive number of seconds"),
+    ("subscribers", _are_subscribers, "a sequence of functions, or of Subscriber(function)"),
     ("executor", _or_none(lambda v: callable(getattr(v, "call", None))), "an object with an async method `call`"),
 )
 

@@ -10,7 +10,6 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from fusynk._attempt import Retry, after_failure, awaited
 from fusynk._core.callables import is_coroutine_function
-from fusynk._core.completion import NotingScheduler
 from fusynk._core.model import Status
 from fusynk._core.options import Policy
 from fusynk._runtime.backend import bare, is_cancellation
@@ -45,6 +44,7 @@ class Aftermath:
         self._run = run
         self._executor = executor
         self._open: list[Resource] = []
+        self._completed: list[int] = []
         self._over = anyio.Event()
         self._group: TaskGroup | None = None
         self._busy_with: int | None = None
@@ -110,18 +110,18 @@ class Aftermath:
     def note_break(self, resource: Resource, error: BaseException) -> None:
         """End the run when a resource has ended before it, unless its unit says that the run may go on."""
         run, index = self._run, resource.index
-        self.teardown_failures[run.scheduler.name_of(index)] = error
+        self._keep_failure(index, error)
         if not isinstance(error, Exception):
             run.crash(error)
         elif run.policy_of(index).on_error != "continue" and not run.stopping:
-            run.abort(index, error)
+            run.break_off(index, error)
 
     async def _live(self) -> None:
         with CancelScope(shield=True):
             await self._over.wait()
             cast("TaskGroup", self._group).start_soon(self._watch)
-            if self._run.by is not None and isinstance(self._run.scheduler, NotingScheduler):
-                await self._compensate(self._run.scheduler)
+            if self._run.by is not None:
+                await self._compensate()
             for resource in reversed(self._open):
                 self._busy_with = resource.index
                 resource.close(self._run.reason)
@@ -130,8 +130,14 @@ class Aftermath:
                     self._note_failed_teardown(resource.index, resource.failure)
             self._watch_scope.cancel()
 
+    def _keep_failure(self, index: int, error: BaseException) -> None:
+        name = self._run.scheduler.name_of(index)
+        if name not in self.teardown_failures:
+            self.teardown_failures[name] = error
+            self._run.tell("TeardownFailed", name, type(error).__qualname__)
+
     def _note_failed_teardown(self, index: int, error: BaseException) -> None:
-        self.teardown_failures[self._run.scheduler.name_of(index)] = error
+        self._keep_failure(index, error)
         if self._run.policy_of(index).on_error != "continue":
             self.broken = self.broken or error
         self._note_fatal(error)
@@ -151,20 +157,31 @@ class Aftermath:
 
     # Compensations
 
-    async def _compensate(self, scheduler: NotingScheduler) -> None:
+    def note_ended(self, index: int, state: Status, value: object) -> None:  # noqa: ARG002 - as a watcher is told
+        """Keep the order in which steps succeed."""
+        if state == Status.SUCCEEDED:
+            self._completed.append(index)
+
+    def note_expanded(self, step: int, count: int) -> None:
+        """Nothing is owed for items that have not run."""
+
+    async def _compensate(self) -> None:
         """Undo what succeeded, last first."""
-        for index, name, artifact in self._owed(scheduler):
+        for index, name, artifact in self._owed():
             self._busy_with = index
             error = await self._undone(index, artifact)
             if error is None:
                 self.compensated.append(name)
+                self._run.tell("StepCompensated", name)
             else:
                 self.compensation_failures[name] = error
+                self._run.tell("CompensationFailed", name, type(error).__qualname__)
                 self._note_fatal(error)
 
-    def _owed(self, scheduler: NotingScheduler) -> Iterator[tuple[int, str, object]]:
+    def _owed(self) -> Iterator[tuple[int, str, object]]:
         """Yield what is to be undone: the step, its name and its artifact."""
-        for index in reversed(scheduler.completed):
+        scheduler = self._run.scheduler
+        for index in reversed(self._completed):
             artifact, name = scheduler.cells[index], scheduler.name_of(index)
             if self._run.policy_of(index).compensate is None or scheduler.state[index] != Status.SUCCEEDED:
                 continue

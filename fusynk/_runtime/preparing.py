@@ -62,6 +62,8 @@ class Preparation:
         except BaseException:
             self.limits.give_back(index)
             raise
+        if run.bus is not None:
+            run.bus.note_started(index)
         return call if policy.limit is None else self.limits.hold(index, policy.limit, call)
 
     def _take_what_it_needs(self, index: int, step: int, places: Places | None, policy: Policy) -> None:

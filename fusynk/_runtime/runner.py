@@ -1,31 +1,36 @@
 """One run: its state, what its slots ask of it, and how it ends."""
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from functools import cached_property, partial
 from random import Random
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from anyio.lowlevel import checkpoint
 from loguru import logger
 
-from fusynk._core.completion import NotingScheduler
 from fusynk._core.current import RUN, STEP, RunningSteps, StepContext
-from fusynk._core.model import CancelledBy, Ending, Status
+from fusynk._core.model import CancelledBy, Ending, Milestone, RunStatus, Status
 from fusynk._core.options import Policy
 from fusynk._core.program import Program
 from fusynk._core.records import Records
 from fusynk._core.scheduler import Scheduler
+from fusynk._core.watched import WatchedScheduler
 from fusynk._core.wiring import Body
 from fusynk._runtime.aftermath import Aftermath
-from fusynk._runtime.backend import CancellationWatch, loop_clock
+from fusynk._runtime.backend import CancellationWatch, loop_clock, loop_poster
 from fusynk._runtime.host import Host
 from fusynk._runtime.preparing import Preparation
 from fusynk._runtime.slot import Slot
 from fusynk._runtime.timers import Due
 from fusynk.errors import DeadlineExceeded, NestingTooDeep, RunCancelled
 from fusynk.protocols import Executor
+
+if TYPE_CHECKING:
+    from fusynk._runtime.bus import Bus
 
 MOST_NESTED = 100
 
@@ -38,6 +43,7 @@ class Runner:
         inputs: The values of its inputs.
         run_id: The id of this run.
         executors: Where its synchronous functions run, by how they are called.
+        observed: Whether somebody may want its events who is not among the plan's subscribers.
 
     Attributes:
         stopping: Whether nothing more may start.
@@ -49,12 +55,19 @@ class Runner:
     """
 
     def __init__(
-        self, program: Program, inputs: Sequence[object], run_id: str, executors: Mapping[Body, Executor]
+        self,
+        program: Program,
+        inputs: Sequence[object],
+        run_id: str,
+        executors: Mapping[Body, Executor],
+        *,
+        observed: bool = False,
     ) -> None:
         settings = program.settings
         self.program = program
         self.run_id = run_id
-        scheduler = NotingScheduler if program.compensations else Scheduler
+        observed = observed or bool(settings.subscribers)
+        scheduler = WatchedScheduler if observed or program.compensations else Scheduler
         self.scheduler = scheduler(
             program.wiring, inputs, settings.discipline, program.replaced, ask=self._ask_in_context
         )
@@ -68,6 +81,8 @@ class Runner:
         seed = settings.seed if settings.seed is not None else os.urandom(8)
         self.draw = Random(seed).random  # noqa: S311 - for jitter, not for secrets
         self.clock = loop_clock()
+        self._loop_thread = threading.get_ident()
+        self._post = loop_poster()
         self.watch = CancellationWatch()
         self.suspended: dict[int, Slot] = {}
         self.stopping = False
@@ -80,29 +95,78 @@ class Runner:
         self.preparation = Preparation(self, executors)
         owes = bool(program.compensations) or program.has_resources
         self.aftermath = Aftermath(self, executors[Body.THREAD]) if owes else None
+        self.bus = self._new_bus() if observed else None
+        if isinstance(self.scheduler, WatchedScheduler):
+            self.scheduler.watchers = tuple(one for one in (self.aftermath, self.bus) if one is not None)
+
+    def _new_bus(self) -> "Bus":
+        from fusynk._runtime.bus import Bus  # noqa: PLC0415 - what it needs is loaded for those who listen only
+
+        bus = Bus(self)
+        bus.subscribe(self.program.settings.subscribers)
+        return bus
 
     async def run(self) -> None:
         """Run to the end. What the steps raised is in the records; only cancellation and the like are raised here."""
-        if self.aftermath is None:
-            await self.host.run_slots()
+        if self.bus is None:
+            await self._run_whole()
         else:
-            await self.aftermath.follow(self.host.run_slots)
+            self.bus.note_run_started()
+            try:
+                await self._run_whole()
+            finally:
+                await self.bus.close()
         if self.fatal is not None:
             raise self.fatal
         if self.by == "caller":
             # A slot felt the cancellation, and the host has not met it yet.
             await checkpoint()
 
+    async def _run_whole(self) -> None:
+        """Run the slots, and see to what is owed after them."""
+        if self.aftermath is None:
+            await self.host.run_slots()
+        else:
+            await self.aftermath.follow(self.host.run_slots)
+
+    @property
+    def begin(self) -> Callable[[int], None]:
+        """What notes that a plain step begins."""
+        return self.records.begun.append if self.bus is None else self.bus.begin
+
+    @property
+    def succeed(self) -> Callable[[int, object], None]:
+        """What notes that a step or an item returned."""
+        return self.scheduler.succeed if self.bus is None else self.bus.succeed
+
+    def tell(self, kind: str, *facts: object) -> None:
+        """Tell an event by the name of its class, if anybody may listen."""
+        if self.bus is not None:
+            self.bus.emit_named(kind, *facts)
+
+    def note_milestone(self, index: int, name: str, values: Mapping[str, object]) -> None:
+        """Keep what a body reports, from any thread, and tell it."""
+        step = self.scheduler.name_of(index)
+        self.records.milestones.append(Milestone(step, name, values, self.clock()))
+        if self.bus is None:
+            return
+        if threading.get_ident() == self._loop_thread:
+            self.tell("MilestoneReached", step, name, values)
+        else:
+            self._post(partial(self.tell, "MilestoneReached", step, name, values))
+
     def report_stuck(self, index: int) -> None:
         """Name a body that outlived its grace."""
         name = self.scheduler.name_of(index)
         if name not in self.stuck:
             self.stuck.append(name)
+            self.tell("BodyStuck", name)
         self.warn(index, "A cancelled body has not ended within its grace")
 
     def note_abandoned(self, index: int) -> None:
         """Name a step whose thread was left behind."""
         self.abandoned.append(self.scheduler.name_of(index))
+        self.tell("ThreadAbandoned", self.abandoned[-1])
         self.warn(index, "A thread was left behind; its function goes on")
 
     def warn(self, index: int, message: str) -> None:
@@ -134,6 +198,8 @@ class Runner:
         """Let a step wait for its next attempt, without a slot."""
         self.records.note_retry(index)
         self.scheduler.retry(index)
+        if self.bus is not None:
+            self.bus.note_retry(index, delay)
         if delay:
             self.host.add_timer(delay, Due.RETRY, index)
         else:
@@ -190,6 +256,10 @@ class Runner:
         """End the run with a step that failed."""
         for failed in {index, self.scheduler.step_of(index)}:
             self.scheduler.settle(failed, Status.FAILED, error)
+        self.break_off(index, error)
+
+    def break_off(self, index: int, error: BaseException) -> None:
+        """End the run because of a step, however that step itself ended."""
         self.cause = index, error
         self.stop("abort")
 
@@ -228,7 +298,13 @@ class Runner:
             compensated=tuple(last.compensated) if last is not None else (),
             compensation_failures=MappingProxyType(last.compensation_failures if last is not None else {}),
             teardown_failures=MappingProxyType(last.teardown_failures if last is not None else {}),
+            subscriber_failures=MappingProxyType(self.bus.failures if self.bus is not None else {}),
         )
+
+    @property
+    def status(self) -> RunStatus:
+        """How the run ended, as far as it has."""
+        return self.ending.status(has_failures=Status.FAILED in self.scheduler.state)
 
     def note_late_failure(self, index: int, error: BaseException) -> None:
         """Keep an error that was raised while the run was being stopped.

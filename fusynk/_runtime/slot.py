@@ -77,9 +77,9 @@ class Slot:
         """Start ready steps until there are none, or a body has suspended."""
         run = self._run
         scheduler, records, clock = run.scheduler, run.records, run.clock
-        ready, cells, base, succeed = scheduler.ready, scheduler.cells, scheduler.base, scheduler.succeed
+        ready, cells, base, succeed = scheduler.ready, scheduler.cells, scheduler.base, run.succeed
         functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
-        started, ended, begin, copy_context = records.started, records.ended, records.begun.append, run.context.copy
+        started, ended, begin, copy_context = records.started, records.ended, run.begin, run.context.copy
         body, enter, turn_ends = cast("Any", None), STEP.set, clock() + _LONGEST_TURN / run.host.live
         if scheduler.notices:
             await self._see_to_notices()
@@ -163,6 +163,8 @@ class Slot:
         if error is None:
             return
         run.records.note_failure(index, error)
+        if run.bus is not None:
+            run.bus.note_failed(index, error)
         if not isinstance(error, Exception):
             run.interrupt(index, error)
         elif run.stopping:

@@ -7,6 +7,7 @@ from typing import TypeAlias, cast
 from fusynk._core.backoff import Backoff
 from fusynk._core.callables import takes_positional
 from fusynk._core.options import Delay, Policy
+from fusynk.errors import Unrepeatable
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ async def after_failure(
         may_retry: False where another attempt would be wrong whatever the policy says.
     """
     try:
+        may_retry = may_retry and not isinstance(error, Unrepeatable)
         if may_retry and attempt <= policy.retries and await _is_worth_retrying(policy, error):
             return Retry(_delay(policy, attempt, error, draw))
         if callable(policy.on_error):

@@ -10,7 +10,7 @@ FusynkError
 ├── PlanFault                        one fault of a graph
 │   ├── UnknownDependency, DependencyCycle, DuplicateName, UnknownParameter
 │   ├── MissingInput, InputConflict, IncompatibleEdge
-│   └── MisplacedEach, UnstoppableTimeout, ModeContradiction
+│   └── MisplacedEach, UnstoppableTimeout, ModeContradiction, NotImportable
 ├── InvalidInputs (TypeError)        run() got other inputs than the plan takes
 ├── UnsavableGraph                   a graph holds what no file can name; nothing was written
 ├── GraphFileError                   a graph file is refused
@@ -21,14 +21,15 @@ FusynkError
 ├── RunCancelled                     the handle cancelled this run
 ├── LayerTimeout (TimeoutError)      an attempt took longer than its timeout
 ├── DeadlineExceeded (TimeoutError)  a run took longer than its deadline
-├── GeneratorReturned (TypeError)    a body returned a generator
-├── ResourceMisused (RuntimeError)   a resource's generator yielded never or twice, or ended before its run
 ├── TeardownTimeout (TimeoutError)   a teardown took longer than the grace
 ├── StrayCancellation                a body raised CancelledError although nobody cancelled
 ├── ThreadsExhausted                 abandoned threads hold every thread of the run
-├── Unsendable (TypeError)           a function, an argument or a result cannot be sent to or from a subprocess
-├── AwaitableReturned (TypeError)    a function in a subprocess returned what nothing there could await
-├── UnguardedScript (RuntimeError)   a script starts a run while a subprocess imports it
+├── Unrepeatable                     what another attempt would only do once more; never retried
+│   ├── GeneratorReturned (TypeError)   a body returned a generator
+│   ├── ResourceMisused (RuntimeError)  a resource's generator yielded never or twice, or ended before its run
+│   ├── Unsendable (TypeError)          a function, an argument or a result cannot be sent to or from a subprocess
+│   ├── AwaitableReturned (TypeError)   a function in a subprocess returned what nothing there could await
+│   └── UnguardedScript (RuntimeError)  a script starts a run while a subprocess imports it
 ├── WorkerDied                       a subprocess ended while a function ran in it
 ├── RemoteError                      stands for an error that could not be sent from a subprocess
 └── RemoteTraceback                  where in a subprocess an error was raised; only ever its cause
@@ -124,6 +125,10 @@ class ModeContradiction(PlanFault):
     """The run mode of a process orders its members against their own edges."""
 
 
+class NotImportable(PlanFault):
+    """A function for an OS process cannot be imported there."""
+
+
 class InvalidPlan(ExceptionGroup[PlanFault], FusynkError):
     """All faults of a graph. `exceptions` holds a `PlanFault` for each."""
 
@@ -195,11 +200,15 @@ class DeadlineExceeded(FusynkError, TimeoutError):
     """The run took longer than its deadline."""
 
 
-class GeneratorReturned(FusynkError, TypeError):
+class Unrepeatable(FusynkError):
+    """What another attempt would only do once more; it is not retried, whatever the step says."""
+
+
+class GeneratorReturned(Unrepeatable, TypeError):
     """A body returned a generator, which is no artifact."""
 
 
-class ResourceMisused(FusynkError, RuntimeError):
+class ResourceMisused(Unrepeatable, RuntimeError):
     """The generator of a resource yielded never or twice, or ended before its run did."""
 
 
@@ -215,7 +224,7 @@ class ThreadsExhausted(FusynkError):
     """Every thread of the run is held by a body that was given up after its timeout."""
 
 
-class Unsendable(FusynkError, TypeError):
+class Unsendable(Unrepeatable, TypeError):
     """A function, an argument or a result cannot be pickled, so it cannot be sent to or from a subprocess.
 
     Attributes:
@@ -227,11 +236,11 @@ class Unsendable(FusynkError, TypeError):
         self.subject = subject
 
 
-class AwaitableReturned(FusynkError, TypeError):
+class AwaitableReturned(Unrepeatable, TypeError):
     """A function in a subprocess returned a coroutine or the like, which nothing there could await."""
 
 
-class UnguardedScript(FusynkError, RuntimeError):
+class UnguardedScript(Unrepeatable, RuntimeError):
     """A script starts a run outside `if __name__ == "__main__":` while a subprocess imports it."""
 
 

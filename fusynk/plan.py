@@ -26,7 +26,7 @@ from fusynk.errors import InvalidDeclaration, LoopRunning, UnknownStep, shown
 from fusynk.executors.threads import ThreadExecutor
 from fusynk.handle import RunHandle
 from fusynk.render.explain import explain
-from fusynk.run import Run, Shape, blame, failure_notes, find_step, raised_bare, undone_notes, unknown_step
+from fusynk.run import Run, Shape, adopt_run, blame, failure_notes, find_step, raised_bare, undone_notes, unknown_step
 
 if TYPE_CHECKING:
     from fusynk.protocols import Executor
@@ -87,7 +87,12 @@ class Plan(Generic[I_contra, A_co]):
         else:
             message = "run_sync() was called inside a running event loop; write `await plan.run(...)` there."
             raise LoopRunning(message)
-        return anyio.run(self._run, self._read("run_sync()", inputs, keywords))
+        values = self._read("run_sync()", inputs, keywords)
+        try:
+            return anyio.run(self._run, values)
+        except KeyboardInterrupt as interrupt:
+            adopt_run(interrupt)  # asyncio turns the cancellation that Ctrl-C is into an error of its own
+            raise
 
     @overload
     def start(self, inputs: I_contra, /) -> RunHandle[A_co]: ...

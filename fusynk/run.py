@@ -333,6 +333,16 @@ def blame(error: BaseException, notes: Sequence[str], run: Run[Any]) -> None:
     annotate(error, notes, run, keep=former is not None and former.parent_id == run.id)
 
 
+def adopt_run(error: BaseException) -> None:
+    """Link an error to the run of what it came from, if it has none itself."""
+    source: BaseException | None = error
+    while source is not None and run_of(source) is None:
+        source = source.__cause__ or source.__context__
+    run = run_of(source) if source is not None else None
+    if run is not None and source is not error:
+        blame(error, undone_notes(run), run)
+
+
 def run_of(error: BaseException) -> Run[Any] | None:
     """Return the run that an error came out of, or `None` if it came out of none.
 

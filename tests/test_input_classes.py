@@ -126,6 +126,38 @@ def test_a_subclass_is_welcome(form: Any) -> None:
     assert simulate(compile_plan(two_layers(), inputs=form), more(amount=2)).result["total"] == 4
 
 
+@of_each
+def test_keywords_make_an_instance_with_its_defaults(form: Any) -> None:
+    graph = Graph("inputs")
+
+    @graph.layer
+    async def greet(customer: str) -> str:
+        return customer
+
+    plan = compile_plan(greet, inputs=form)
+
+    assert simulate(plan, {"amount": 1}).result == "c1"
+    with pytest.raises(errors.InvalidInputs, match=f"'amount' is missing, a field of {form.__name__}"):
+        plan.run_sync(customer="c2")
+
+
+def test_keywords_are_checked_by_the_class() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Positive:
+        amount: int = 1
+
+        def __post_init__(self) -> None:
+            if self.amount < 1:
+                raise ValueError(self.amount)
+
+    total = two_layers().units["total"]
+
+    with pytest.raises(ValueError, match="-3"):
+        compile_plan(total, inputs=Positive).run_sync(amount=-3)
+    with pytest.raises(pydantic.ValidationError):
+        compile_plan(total, inputs=AsModel).run_sync(amount="many")
+
+
 def test_a_model_checks_its_values_before_the_run() -> None:
     with pytest.raises(pydantic.ValidationError):
         AsModel.model_validate({"amount": "many"})

@@ -7,6 +7,7 @@ from fusynk._core.batch import Batch
 from fusynk._core.callables import is_async_generator_function, is_coroutine_function, is_generator_function
 from fusynk._core.faults import Faults, where
 from fusynk._core.graph import cycles_among, start_order, successors_of
+from fusynk._core.importable import why_not_importable
 from fusynk._core.inputs import check_input_class, gather_inputs, unused_fields
 from fusynk._core.markers import Use
 from fusynk._core.model import UNSET, Location
@@ -19,7 +20,7 @@ from fusynk._core.registry import AnyLayer
 from fusynk._core.signature import Parameter, artifact_annotation, resolve_annotation
 from fusynk._core.typecheck import is_incompatible, is_never_iterable, item_type, type_name
 from fusynk._core.wiring import Body, EdgeKind, PlanInput, Wiring
-from fusynk.errors import DuplicateName, IncompatibleEdge, ModeContradiction, UnstoppableTimeout
+from fusynk.errors import DuplicateName, IncompatibleEdge, ModeContradiction, NotImportable, UnstoppableTimeout
 
 if TYPE_CHECKING:
     from fusynk._core.markers import Predicate
@@ -50,6 +51,7 @@ def compile_wiring(
     nodes = sorted(collector.nodes, key=lambda node: node.sequence)
     _check_names(nodes, faults)
     _check_timeouts(nodes, settings, faults)
+    _check_importable(nodes, faults)
     nodes += connect_run_modes(nodes)
     ordered = _in_order(nodes, faults)
     found_inputs = gather_inputs(ordered, faults)
@@ -87,6 +89,16 @@ def _check_timeouts(nodes: Sequence[Node], settings: PlanSettings, faults: Fault
             problem = unstoppable(policy_of(unit.options, settings), body)
             if problem:
                 faults.add(UnstoppableTimeout, unit, problem)
+
+
+def _check_importable(nodes: Sequence[Node], faults: Faults) -> None:
+    """Note each function for an OS process that could not be imported there."""
+    for node in nodes:
+        unit = cast("Unit", node.unit)
+        if unit.options.run_in == "subprocess":
+            problem = why_not_importable(node.function)
+            if problem:
+                faults.add(NotImportable, unit, problem + ".")
 
 
 def _in_order(nodes: list[Node], faults: Faults) -> list[Node]:

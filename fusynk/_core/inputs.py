@@ -1,6 +1,7 @@
 """The inputs of a plan: gathered from its units, checked against a declared class, read at each run."""
 
 import dataclasses
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
@@ -175,12 +176,13 @@ def read_inputs(
     Raises:
         InvalidInputs: Some are missing, unknown, or the instance is of another class.
     """
-    given = keywords if instance is UNSET else _fields_of(caller, instance, declared, inputs, keywords)
-    known = [needed.name for needed in inputs]
-    unknown = [name for name in given if name not in known] if instance is UNSET else []
-    missing = [needed for needed in inputs if needed.default is UNSET and needed.name not in given]
-    if unknown or missing:
-        raise InvalidInputs(_told(caller, unknown, missing, inputs, declared))
+    if instance is not UNSET:
+        given = _fields_of(caller, instance, declared, inputs, keywords)
+    elif declared is None:
+        _check_keywords(caller, inputs, keywords, None)
+        given = keywords
+    else:
+        given = _made_of(caller, inputs, keywords, declared)
     values = [given.get(needed.name, needed.default) for needed in inputs]
     for needed, value in zip(inputs, values, strict=True):
         if isinstance(value, (Marker, When)):
@@ -240,10 +242,46 @@ def _fields_of(
     return {needed.name: cast("object", getattr(instance, needed.name)) for needed in inputs if needed.name in fields}
 
 
+def _made_of(
+    caller: str, inputs: Sequence[PlanInput], keywords: Mapping[str, object], declared: type
+) -> Mapping[str, object]:
+    """Return the inputs from an instance of the inputs class made of keywords: its defaults and its checks hold."""
+    fields = _field_types(declared) or {}
+    _check_keywords(caller, inputs, keywords, declared)
+    own = {name: value for name, value in keywords.items() if name in fields}
+    instance = cast("object", declared(**own))
+    return {**keywords, **{name: cast("object", getattr(instance, name)) for name in fields}}
+
+
+def _check_keywords(
+    caller: str, inputs: Sequence[PlanInput], keywords: Mapping[str, object], declared: type | None
+) -> None:
+    """Refuse keywords that are unknown, and those that are missing: inputs, and fields that have no default."""
+    fields = _field_types(declared) or {} if declared is not None else {}
+    known = [*(needed.name for needed in inputs), *fields]
+    unknown = [name for name in keywords if name not in known]
+    absent = {
+        name
+        for name, parameter in (inspect.signature(declared).parameters.items() if declared is not None else ())
+        if parameter.default is inspect.Parameter.empty and name in fields and name not in keywords
+    }
+    missing = [
+        needed
+        for needed in inputs
+        if needed.name in absent
+        or (needed.default is UNSET and needed.name not in keywords and needed.name not in fields)
+    ]
+    if unknown or missing or absent:
+        unused = sorted(absent - {needed.name for needed in missing})
+        raise InvalidInputs(_told(caller, unknown, missing, unused=unused, inputs=inputs, declared=declared))
+
+
 def _told(
     caller: str,
     unknown: Sequence[str],
     missing: Sequence[PlanInput],
+    *,
+    unused: Sequence[str],
     inputs: Sequence[PlanInput],
     declared: type | None,
 ) -> str:
@@ -253,6 +291,7 @@ def _told(
     parts += [
         f"{needed.name!r} ({type_name(needed.type)}) is missing, needed by {_users(needed)}." for needed in missing
     ]
+    parts += [f"{name!r} is missing, a field of {getattr(declared, '__name__', '')}." for name in unused]
     call = caller.removesuffix("()")
     keywords = f"{call}({', '.join(f'{name}=...' for name in known)})"
     parts.append(f"Write {call}({declared.__name__}(...)) or {keywords}." if declared else f"Write {keywords}.")

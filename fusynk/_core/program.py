@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -84,7 +85,7 @@ def build_program(wiring: Wiring, settings: PlanSettings, overrides: Mapping[int
         plain[step] = simple and bodies[step] == Body.COROUTINE and policies[step].limit is None
         getters.append(_getter(wiring.cells_of(step)) if simple else None)
         if any(parameter.keyword_only for parameter in wiring.parameters[step]):
-            functions[step] = _by_keyword(functions[step], wiring.parameters[step])
+            functions[step] = ByKeyword(functions[step], wiring.parameters[step])
     return Program(
         wiring=wiring,
         settings=settings,
@@ -150,15 +151,28 @@ def _getter(cells: Sequence[int]) -> Getter | None:
     return itemgetter(*cells)
 
 
-def _by_keyword(function: Callable[..., object], parameters: Sequence[Parameter]) -> Callable[..., object]:
-    """Let a function with keyword-only parameters be called with positions. Those come last in any signature."""
-    names = [parameter.name for parameter in parameters if parameter.keyword_only]
-    positional = len(parameters) - len(names)
+class ByKeyword:
+    """Calls a function that has keyword-only parameters with positions. Those parameters come last in any signature.
 
-    def call(*values: object) -> object:
-        return function(*values[:positional], **dict(zip(names, values[positional:], strict=True)))
+    Args:
+        function: The function.
+        parameters: Its parameters.
+    """
 
-    return call
+    def __init__(self, function: Callable[..., object], parameters: Sequence[Parameter]) -> None:
+        self._function = function
+        self._names = [parameter.name for parameter in parameters if parameter.keyword_only]
+        self._positional = len(parameters) - len(self._names)
+
+    def __call__(self, *values: object) -> object:
+        """Call the function."""
+        function, positional = self.bound(values)
+        return function(*positional)
+
+    def bound(self, values: Sequence[object]) -> tuple[Callable[..., object], Sequence[object]]:
+        """Return the function with its keywords, and what is left to be passed by position."""
+        keywords = dict(zip(self._names, values[self._positional :], strict=True))
+        return partial(self._function, **keywords), values[: self._positional]
 
 
 def _stand_in(override: Override, body: int) -> tuple[Callable[..., object], int]:

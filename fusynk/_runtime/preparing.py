@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from fusynk._core.options import Policy
+from fusynk._core.program import ByKeyword
 from fusynk._core.wiring import Body
 from fusynk._runtime.calls import Places, call_inline, call_with_executor
 from fusynk._runtime.limits import LimitDesk
@@ -89,6 +90,8 @@ class Preparation:
             case Body.COROUTINE:
                 return cast("Coroutine[Any, Any, object]", function(*values))
             case Body.THREAD | Body.SUBPROCESS:
+                if isinstance(function, ByKeyword):  # a subprocess imports what it calls, so it must be the function
+                    function, values = function.bound(values)
                 return call_with_executor(
                     self._executors[Body(body)],
                     function,

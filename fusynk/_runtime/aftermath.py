@@ -185,7 +185,9 @@ class Aftermath:
             artifact, name = scheduler.cells[index], scheduler.name_of(index)
             if self._run.policy_of(index).compensate is None or scheduler.state[index] != Status.SUCCEEDED:
                 continue
-            if index in scheduler.wiring.fan_outs:  # a stand-in for a whole fan-out; its items never ran
+            if index in scheduler.items:
+                continue  # its items are undone
+            if index in scheduler.wiring.fan_outs:  # a stand-in for the whole; it has no items
                 items = cast("Batch[object]", artifact).succeeded
                 yield from ((index, f"{name}[{number}]", items[number]) for number in sorted(items, reverse=True))
             else:

@@ -118,16 +118,15 @@ class Bus:
             self._shorten(ear)
 
     def _shorten(self, ear: "_InlineEar") -> None:
-        """Make the way of a plain step short where one function listens: two events cost it less than the step."""
-        run, names, numbers, ended = (
-            self._run,
-            self._run.program.wiring.names,
-            self._run.records.numbers,
-            self._run.records.ended,
-        )
+        """Make the way of a plain step short where one function listens."""
+        self.begin = self._short_begin(ear)
+        if self._run.aftermath is None:
+            self.succeed = self._short_succeed(ear)
+
+    def _short_begin(self, ear: "_InlineEar") -> Callable[[int], None]:
+        run, names, numbers = self._run, self._run.program.wiring.names, self._run.records.numbers
         begun, clock, run_id, number = run.records.begun.append, run.clock, run.run_id, self._sequence.__next__
-        base, succeed, tell = run.scheduler.base, run.scheduler.succeed, ear.function
-        unwatched = partial(Scheduler.succeed, run.scheduler)
+        tell = ear.function
 
         def begin(index: int) -> None:
             begun(index)
@@ -139,6 +138,13 @@ class Bus:
             except BaseException as error:  # noqa: BLE001 - a subscriber must not hurt a run
                 ear.blame(error)
 
+        return begin
+
+    def _short_succeed(self, ear: "_InlineEar") -> Callable[[int, object], None]:
+        run, names, numbers = self._run, self._run.program.wiring.names, self._run.records.numbers
+        ended, run_id, number, base = run.records.ended, run.run_id, self._sequence.__next__, run.scheduler.base
+        tell, succeed, unwatched = ear.function, run.scheduler.succeed, partial(Scheduler.succeed, run.scheduler)
+
         def succeed_and_tell(index: int, artifact: object) -> None:
             if index >= base or index in numbers:
                 succeed(index, artifact)
@@ -149,9 +155,7 @@ class Bus:
                 ear.blame(error)
             unwatched(index, artifact)
 
-        self.begin = begin
-        if run.aftermath is None:
-            self.succeed = succeed_and_tell
+        return succeed_and_tell
 
     def remove(self, ear: Ear, error: BaseException) -> None:
         """Ask a listener no more. What it raised goes on if it is a keyboard interrupt."""

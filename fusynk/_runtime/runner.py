@@ -27,7 +27,7 @@ from fusynk._runtime.preparing import Preparation
 from fusynk._runtime.slot import Slot
 from fusynk._runtime.timers import Due
 from fusynk.errors import DeadlineExceeded, NestingTooDeep, RunCancelled
-from fusynk.protocols import Executor
+from fusynk.protocols import Executor, Instrument
 
 if TYPE_CHECKING:
     from fusynk._runtime.bus import Bus
@@ -43,6 +43,7 @@ class Runner:
         inputs: The values of its inputs.
         run_id: The id of this run.
         executors: Where its synchronous functions run, by how they are called.
+        instruments: What looks on.
         observed: Whether somebody may want its events who is not among the plan's subscribers.
 
     Attributes:
@@ -61,12 +62,13 @@ class Runner:
         run_id: str,
         executors: Mapping[Body, Executor],
         *,
+        instruments: Sequence[Instrument] = (),
         observed: bool = False,
     ) -> None:
         settings = program.settings
         self.program = program
         self.run_id = run_id
-        observed = observed or bool(settings.subscribers)
+        observed = observed or bool(settings.subscribers or instruments)
         scheduler = WatchedScheduler if observed or program.compensations else Scheduler
         self.scheduler = scheduler(
             program.wiring, inputs, settings.discipline, program.replaced, ask=self._ask_in_context
@@ -95,15 +97,16 @@ class Runner:
         self.preparation = Preparation(self, executors)
         owes = bool(program.compensations) or program.has_resources
         self.aftermath = Aftermath(self, executors[Body.THREAD]) if owes else None
-        self.bus = self._new_bus() if observed else None
+        self.bus = self._new_bus(instruments) if observed else None
+        self._instruments = tuple(instruments)
         if isinstance(self.scheduler, WatchedScheduler):
             self.scheduler.watchers = tuple(one for one in (self.aftermath, self.bus) if one is not None)
 
-    def _new_bus(self) -> "Bus":
+    def _new_bus(self, instruments: Sequence[Instrument]) -> "Bus":
         from fusynk._runtime.bus import Bus  # noqa: PLC0415 - what it needs is loaded for those who listen only
 
         bus = Bus(self)
-        bus.subscribe(self.program.settings.subscribers)
+        bus.subscribe([*(one.hear for one in instruments), *self.program.settings.subscribers])
         return bus
 
     async def run(self) -> None:
@@ -133,6 +136,20 @@ class Runner:
     def begin(self) -> Callable[[int], None]:
         """What notes that a plain step begins."""
         return self.records.begun.append if self.bus is None else self.bus.begin
+
+    @property
+    def enter(self) -> Callable[[int], object]:
+        """What prepares the context of a body, called inside it."""
+        return self._enter if self._instruments else STEP.set
+
+    def _enter(self, index: int) -> None:
+        STEP.set(index)
+        name, attempt = self.scheduler.name_of(index), self.records.attempt_of(index)
+        for instrument in self._instruments:
+            try:
+                instrument.enter(name, attempt)
+            except Exception as error:  # noqa: BLE001 - it is logged; looking on must not hurt a run
+                self.warn(index, f"An instrument raised {type(error).__name__}; the run goes on")
 
     @property
     def succeed(self) -> Callable[[int, object], None]:

@@ -9,7 +9,6 @@ from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
 from fusynk._attempt import GivenUp, Recovered, Retry, Verdict, after_failure
-from fusynk._core.current import STEP
 from fusynk._core.model import Status
 from fusynk._core.wiring import Body
 from fusynk._runtime.backend import is_cancellation
@@ -80,7 +79,7 @@ class Slot:
         ready, cells, base, succeed = scheduler.ready, scheduler.cells, scheduler.base, run.succeed
         functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
         started, ended, begin, copy_context = records.started, records.ended, run.begin, run.context.copy
-        body, enter, turn_ends = cast("Any", None), STEP.set, clock() + _LONGEST_TURN / run.host.live
+        body, enter, turn_ends = cast("Any", None), run.enter, clock() + _LONGEST_TURN / run.host.live
         if scheduler.notices:
             await self._see_to_notices()
         while ready and not run.stopping:

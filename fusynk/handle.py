@@ -1,6 +1,7 @@
 """The handle of a run that is going on."""
 
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self
 
@@ -9,7 +10,6 @@ from anyio import create_task_group
 from anyio.abc import TaskGroup, TaskStatus
 from typing_extensions import TypeVar
 
-from fusynk._core.model import Status
 from fusynk._runtime.drive import stack_of
 from fusynk._runtime.runner import Runner
 from fusynk.errors import RunCancelled
@@ -65,11 +65,12 @@ class RunHandle(Generic[A_co]):
 
     def snapshot(self) -> dict[str, str]:
         """Return the status of each step and item now, by name."""
-        if self._runner is None:
+        runner = self._runner
+        if runner is None:
             return {}
-        scheduler = self._runner.scheduler
+        scheduler = runner.scheduler
         indexes = [*scheduler.wiring.steps(), *range(scheduler.base, len(scheduler.state))]
-        return {scheduler.name_of(index): Status(scheduler.state[index]).name.lower() for index in indexes}
+        return {scheduler.name_of(index): runner.status_of(index).name.lower() for index in indexes}
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -102,10 +103,10 @@ class RunHandle(Generic[A_co]):
             self._ended.set()
 
     def cancel(self) -> None:
-        """Cancel the run: running bodies are cancelled and awaited, nothing more starts."""
+        """Cancel the run, from any thread: running bodies are cancelled and awaited, nothing more starts."""
         if self._runner is not None and not self._ended.is_set():
             self._told = True
-            self._runner.stop("stop")
+            self._runner.call_in_loop(partial(self._runner.stop, "stop"))
 
     async def wait(self) -> Run[A_co]:
         """Return the run when it has ended.

@@ -21,6 +21,7 @@ from fusynk._core.options import PlanOptions, PlanSettings, plan_settings
 from fusynk._core.program import Program, build_program
 from fusynk._core.registry import AnyLayer, Namespace, units_of_module
 from fusynk._core.wiring import Body, PlanInput, Wiring
+from fusynk._instruments import new_runner
 from fusynk._runtime.runner import Runner
 from fusynk.errors import InvalidDeclaration, LoopRunning, UnknownStep, shown
 from fusynk.executors.threads import ThreadExecutor
@@ -213,7 +214,15 @@ class Plan(Generic[I_contra, A_co]):
 
     def _runner(self, values: list[object], *, observed: bool = False) -> Runner:
         run_id = self._program.settings.run_id or os.urandom(8).hex()
-        return Runner(self._program, values, run_id, _executors(self._program), observed=observed)
+        executors, targets = _executors(self._program), self._shape.steps
+        observed = observed or self._program.settings.progress
+        runner = new_runner(self._program, values, run_id, executors, targets=targets, observed=observed)
+        if self._program.settings.progress and runner.bus is not None:
+            from fusynk.render.live import progress_view  # noqa: PLC0415 - for those who want to see it
+
+            view = progress_view(runner.records)
+            runner.bus.subscribe([] if view is None else [view.hear])
+        return runner
 
     async def _run(self, values: list[object]) -> Run[A_co]:
         runner = self._runner(values)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, Literal, cast, overload
@@ -11,6 +12,7 @@ from typing_extensions import TypeVar
 
 from fusynk._core.graph import levels_of
 from fusynk._core.markers import Artifact
+from fusynk._core.memory import peak_memory
 from fusynk._core.model import (
     AttemptRecord,
     Cancelled,
@@ -176,7 +178,7 @@ class Run(Generic[A_co]):
         return MappingProxyType({self._wiring.names[step]: self._outcome(step) for step in self._order})
 
     @cached_property
-    def _order(self) -> list[int]:
+    def _order(self) -> tuple[int, ...]:
         return self._wiring.in_order(self._scheduler.discipline)
 
     @cached_property
@@ -217,7 +219,44 @@ class Run(Generic[A_co]):
     @cached_property
     def report(self) -> Report:
         """The figures of the run; `str(run.report)` is the performance block."""
-        return make_report(self._records)
+        return make_report(self._records, peak_memory=peak_memory())
+
+    def timeline(self, width: int | None = None) -> str:
+        """Return the run drawn as text: a row for each step, its attempts as bars on one axis of time.
+
+        Without box characters, if the standard output cannot encode them. Of more than 100 steps, those are shown
+        that failed, were tried again or took longest; a name of more than 200 cells is shortened.
+
+        Args:
+            width: In cells, as far as names allow; left out, that of the terminal.
+        """
+        from fusynk.render.timeline import timeline  # noqa: PLC0415 - rich is loaded for those who draw only
+
+        title = f"Run {self._id} {self.status}"
+        return timeline(
+            self._records, title=title, critical=self.report.critical_path, ending=self._ending, width=width
+        )
+
+    @overload
+    def to_trace(self) -> str: ...
+    @overload
+    def to_trace(self, path: str | PathLike[str]) -> None: ...
+    def to_trace(self, path: str | PathLike[str] | None = None) -> str | None:
+        """Write the run as Chrome trace events in JSON, which Perfetto (ui.perfetto.dev) and chrome://tracing open.
+
+        Args:
+            path: The file; left out, the text is returned.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        from fusynk.render.trace import trace  # noqa: PLC0415 - few runs are traced
+
+        text = trace(self._records, run_id=self._id, status=self.status)
+        if path is None:
+            return text
+        Path(path).write_text(text, "utf-8", newline="\n")
+        return None
 
     def __repr__(self) -> str:
         """Say how the run ended, without showing values."""

@@ -1,12 +1,13 @@
 """What happened in a run, as facts in the past tense. Views of the records, built only for those who subscribe."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import msgspec
 
 from fusynk._core.model import CancelledBy, RunStatus, SkipCause
+from fusynk.errors import InvalidOption, shown
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="type", tag=True):
@@ -105,7 +106,7 @@ class StepSucceeded(StepEvent, frozen=True, gc=False):
     """A step has its artifact.
 
     Attributes:
-        attempts: After so many attempts.
+        attempts: After so many attempts; 0 for a fan-out, whose items are called, and where no body was.
         recovered: Whether its `on_error` found the artifact.
     """
 
@@ -117,7 +118,7 @@ class StepFailed(StepEvent, frozen=True, gc=False):
     """A step failed for good.
 
     Attributes:
-        attempts: After so many attempts.
+        attempts: After so many attempts; 0 where its body was never called.
         error: The type of its error.
     """
 
@@ -184,7 +185,7 @@ class MilestoneReached(StepEvent, frozen=True):
 
     Attributes:
         name: Its name.
-        values: What the body said of it.
+        values: What the body said of it: the very objects, which it may change later.
     """
 
     name: str
@@ -192,9 +193,10 @@ class MilestoneReached(StepEvent, frozen=True):
 
 
 class EventsDropped(Event, frozen=True, gc=False):
-    """A subscriber was too slow: so many events before this one are missing for it; `handle.snapshot()` is the truth.
+    """So many events before this one are missing for this listener; `handle.snapshot()` is the truth.
 
-    It has the sequence number of the last one that is missing.
+    They were too many for its buffer, or happened before it began to listen. Its sequence number is that of the last
+    one that is missing, its time that of the next one.
 
     Attributes:
         count: How many.
@@ -213,9 +215,27 @@ class Subscriber:
     Attributes:
         function: Called with each event.
         threaded: Whether it runs in a thread of its own, behind a buffer, so that it may be slow.
-        buffer: How many events that buffer holds; of more, the oldest step events are dropped and counted.
+        buffer: How many step events that buffer holds; of more, the oldest are dropped and counted.
     """
 
-    function: Listener
+    function: Listener = field(kw_only=False)
     threaded: bool = True
     buffer: int = 1024
+
+    def __post_init__(self) -> None:
+        """Refuse a buffer that could hold nothing."""
+        check_buffer("Subscriber", self.buffer)
+
+
+def check_buffer(caller: str, size: object) -> None:
+    """Check the size of a buffer.
+
+    Args:
+        caller: Who is asking, as written: "handle.events".
+        size: How many step events it shall hold.
+
+    Raises:
+        InvalidOption: It is no whole number from 1 up.
+    """
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise InvalidOption(f"{caller}(buffer={shown(size)}): buffer must be a whole number from 1 up.")

@@ -10,7 +10,7 @@ class Watcher(Protocol):
     """Who is told what becomes of the steps of a run."""
 
     def note_ended(self, index: int, state: Status, value: object) -> None:
-        """Learn how a step or an item ended, before anything follows from it.
+        """Learn how a step or an item ended. Its state says so already; nothing has followed from it yet.
 
         Args:
             index: The step or item.
@@ -20,7 +20,7 @@ class Watcher(Protocol):
         ...
 
     def note_expanded(self, step: int, count: int) -> None:
-        """Learn how many items a fan-out has."""
+        """Learn how many items a fan-out has, before any of them starts or ends."""
         ...
 
 
@@ -35,34 +35,44 @@ class WatchedScheduler(Scheduler):
 
     def succeed(self, index: int, artifact: object) -> None:
         """Note that a step or an item returned."""
-        for watcher in self.watchers:
-            watcher.note_ended(index, Status.SUCCEEDED, artifact)
+        self._tell_ended(index, Status.SUCCEEDED, artifact)
         super().succeed(index, artifact)
 
     def settle(self, index: int, state: Status, value: object) -> None:
         """Set how a step or an item ended after the run was stopped."""
-        for watcher in self.watchers:
-            watcher.note_ended(index, state, value)
-        super().settle(index, state, value)
+        self._tell_ended(index, state, value)
 
     def cancel_rest(self, by: CancelledBy) -> None:
         """Give every step and item that has not ended the outcome `Cancelled`."""
         inputs = range(len(self.wiring.names), self.base)
-        for index in [index for index, state in enumerate(self.state) if state < Status.SUCCEEDED]:
-            if index not in inputs:
-                for watcher in self.watchers:
-                    watcher.note_ended(index, Status.CANCELLED, Cancelled(by))
+        open_indexes = [index for index, state in enumerate(self.state) if state < Status.SUCCEEDED]
         super().cancel_rest(by)
+        for index in open_indexes:
+            if index not in inputs:
+                self._tell_ended(index, Status.CANCELLED, Cancelled(by))
 
-    def _ended(self, index: int, state: Status, value: object) -> list[int]:
+    def _tell_ended(self, index: int, state: Status, value: object) -> None:
+        """Set how a step or an item ended, so that whoever is told finds it so."""
+        super().settle(index, state, value)
         for watcher in self.watchers:
             watcher.note_ended(index, state, value)
+
+    def _ended(self, index: int, state: Status, value: object) -> list[int]:
+        self._tell_ended(index, state, value)
         return super()._ended(index, state, value)
 
     def _expand(self, step: int) -> list[int]:
-        known = step in self.items
         free = super()._expand(step)
-        if not known and step in self.items:
-            for watcher in self.watchers:
-                watcher.note_expanded(step, len(self.items[step]))
+        if self.items.get(step):
+            self._tell_expanded(step)
         return free
+
+    def _completed(self, step: int) -> list[int]:
+        # One without items ends while it expands.
+        if not self.items[step]:
+            self._tell_expanded(step)
+        return super()._completed(step)
+
+    def _tell_expanded(self, step: int) -> None:
+        for watcher in self.watchers:
+            watcher.note_expanded(step, len(self.items[step]))

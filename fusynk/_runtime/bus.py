@@ -1,12 +1,13 @@
 """The bus of a run: it makes events of what happens and tells those who listen. None of them can hurt the run."""
 
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from copy import copy
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
+import anyio
+from anyio import move_on_after
 from loguru import logger
 
 from fusynk._core import events
@@ -24,10 +25,12 @@ from fusynk._core.events import (
     StepSkipped,
     StepSucceeded,
     Subscriber,
+    check_buffer,
 )
 from fusynk._core.model import Cancelled, Skipped, Status
-from fusynk._core.scheduler import Scheduler
+from fusynk._core.records import NEVER
 from fusynk._runtime.buffers import EventStream, ThreadedListener
+from fusynk._runtime.voice import Voice, voice_of
 
 if TYPE_CHECKING:
     from fusynk._runtime.runner import Runner
@@ -52,7 +55,6 @@ class _InlineEar:
     def __init__(self, function: Listener, bus: "Bus") -> None:
         self.function = function
         self._bus = bus
-        self._failures = 0
 
     def hear(self, event: Event) -> None:
         """Call the function."""
@@ -63,103 +65,94 @@ class _InlineEar:
 
     def blame(self, error: BaseException) -> None:
         """Count what the function raised. It is asked no more if that is no ordinary error."""
-        self._failures += 1
-        self._bus.note_failure(self.function, self._failures, error)
+        self._bus.note_failure(self, error)
         if not isinstance(error, Exception):
             self._bus.remove(self, error)
+
+
+FallibleEar = _InlineEar | ThreadedListener
 
 
 class Bus:
     """Makes events and tells them to whoever listens, in order, each with the next number.
 
-    Nothing is built while nobody listens. A listener may call the API: what follows from that is told after the event
-    that it was told, not within.
+    Events are numbered, but not built, while nobody listens. A listener may call the API: what follows from that is
+    told after the event that it was told, not within. Listeners are called in a context of their own, which is no
+    step's.
 
     Args:
         run: The run.
+
+    Attributes:
+        begin: Notes that a plain step begins, and tells it.
+        succeed: Notes that a step or an item returned, and tells it.
     """
 
     def __init__(self, run: "Runner") -> None:
         self._run = run
-        self._ears: list[Ear] = []
+        self._ears: tuple[Ear, ...] = ()
         self._threads: list[ThreadedListener] = []
         self._streams: list[EventStream] = []
-        self._sequence = count(1)
         self._late: deque[Event] = deque()
         self._is_telling = False
-        self.failures: dict[str, int] = {}
-        self.begin: Callable[[int], None] = run.records.begun.append
-        self.succeed: Callable[[int, object], None] = run.scheduler.succeed
+        self._context = run.context.copy()
+        self._lock = threading.Lock()
+        self._failed: dict[FallibleEar, int] = {}
+        self._last_word: Callable[[], Event] | None = None
+        self._voice: Voice = voice_of(run, _raise)
+        self.begin: Callable[[int], None] = self._voice.begin
+        self.succeed: Callable[[int, object], None] = self._voice.succeed
 
     # Who listens
 
     def subscribe(self, subscribers: Sequence[Listener | Subscriber]) -> None:
-        """Add listeners; those with a thread of their own get it now."""
+        """Add listeners. Those with a thread of their own get it when the run begins."""
         for subscriber in subscribers:
             if isinstance(subscriber, Subscriber) and subscriber.threaded:
                 thread = ThreadedListener(subscriber, self)
                 self._threads.append(thread)
-                self._add(thread)
+                self._listen_to(*self._ears, thread)
             else:
                 function = subscriber.function if isinstance(subscriber, Subscriber) else subscriber
-                self._add(_InlineEar(function, self))
+                self._listen_to(*self._ears, _InlineEar(function, self))
 
     def stream(self, buffer: int) -> EventStream:
-        """Return an iterator over the events from now on."""
-        stream = EventStream(buffer, missed=next(copy(self._sequence)) - 1)
+        """Return an iterator over the events from now on; of a run that has ended it has only the end.
+
+        Args:
+            buffer: How many step events it keeps for a slow reader.
+
+        Raises:
+            InvalidOption: `buffer` is no whole number from 1 up.
+        """
+        check_buffer("handle.events", buffer)
+        if self._last_word is not None:
+            end = self._last_word()
+            stream = EventStream(buffer, end.sequence - 1, self._forget)
+            stream.hear(end)
+            stream.close()
+            return stream
+        stream = EventStream(buffer, self._voice.count(0) - len(self._late), self._forget)
         self._streams.append(stream)
-        self._add(stream)
+        self._listen_to(*self._ears, stream)
         return stream
 
-    def _add(self, ear: Ear) -> None:
-        self._ears.append(ear)
-        self.begin, self.succeed = self._begin_and_tell, self._run.scheduler.succeed
-        if len(self._ears) == 1 and isinstance(ear, _InlineEar):
-            self._shorten(ear)
+    def _listen_to(self, *ears: Ear) -> None:
+        """Replace who listens. One function alone is called directly by what tells a plain step."""
+        self._ears = ears
+        if not ears:
+            self._voice.address(None, _raise)
+        elif len(ears) == 1 and isinstance(ears[0], _InlineEar):
+            self._voice.address(ears[0].function, ears[0].blame)
+        else:
+            self._voice.address(self._tell, _raise)
 
-    def _shorten(self, ear: "_InlineEar") -> None:
-        """Make the way of a plain step short where one function listens."""
-        self.begin = self._short_begin(ear)
-        if self._run.aftermath is None:
-            self.succeed = self._short_succeed(ear)
-
-    def _short_begin(self, ear: "_InlineEar") -> Callable[[int], None]:
-        run, names, numbers = self._run, self._run.program.wiring.names, self._run.records.numbers
-        begun, clock, run_id, number = run.records.begun.append, run.clock, run.run_id, self._sequence.__next__
-        tell = ear.function
-
-        def begin(index: int) -> None:
-            begun(index)
-            try:
-                if index in numbers:
-                    tell(AttemptStarted(number(), clock(), run_id, names[index], numbers[index]))
-                else:
-                    tell(AttemptStarted(number(), clock(), run_id, names[index]))
-            except BaseException as error:  # noqa: BLE001 - a subscriber must not hurt a run
-                ear.blame(error)
-
-        return begin
-
-    def _short_succeed(self, ear: "_InlineEar") -> Callable[[int, object], None]:
-        run, names, numbers = self._run, self._run.program.wiring.names, self._run.records.numbers
-        ended, run_id, number, base = run.records.ended, run.run_id, self._sequence.__next__, run.scheduler.base
-        tell, succeed, unwatched = ear.function, run.scheduler.succeed, partial(Scheduler.succeed, run.scheduler)
-
-        def succeed_and_tell(index: int, artifact: object) -> None:
-            if index >= base or index in numbers:
-                succeed(index, artifact)
-                return
-            try:
-                tell(StepSucceeded(number(), ended[index], run_id, names[index]))
-            except BaseException as error:  # noqa: BLE001 - as above
-                ear.blame(error)
-            unwatched(index, artifact)
-
-        return succeed_and_tell
+    def _forget(self, ear: Ear) -> None:
+        self._listen_to(*[other for other in self._ears if other is not ear])
 
     def remove(self, ear: Ear, error: BaseException) -> None:
         """Ask a listener no more. What it raised goes on if it is a keyboard interrupt."""
-        self._ears = [other for other in self._ears if other is not ear]
+        self._forget(ear)
         if isinstance(error, KeyboardInterrupt):
             self._run.crash(error)
         else:
@@ -167,61 +160,69 @@ class Bus:
                 "A subscriber raised {} and is told no more", type(error).__name__
             )
 
-    def note_failure(self, function: object, failures: int, error: BaseException) -> None:
-        """Count what a listener raised, and log it at the first, tenth, hundredth time."""
-        name = getattr(function, "__qualname__", type(function).__name__)
-        self.failures[name] = failures
+    def note_failure(self, ear: FallibleEar, error: BaseException) -> None:
+        """Count what a listener raised, from any thread, and log it at the first, tenth, hundredth time."""
+        with self._lock:
+            failures = self._failed[ear] = self._failed.get(ear, 0) + 1
         if str(failures).strip("0") == "1":
-            logger.bind(run_id=self._run.run_id, subscriber=name).warning(
+            logger.bind(run_id=self._run.run_id, subscriber=_name_of(ear)).warning(
                 "A subscriber raised {} ({} so far); the run goes on", type(error).__name__, failures
             )
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """How often listeners have raised, by name; those that share a name are counted together."""
+        counts: dict[str, int] = {}
+        with self._lock:
+            for ear, failures in self._failed.items():
+                counts[_name_of(ear)] = counts.get(_name_of(ear), 0) + failures
+        return counts
 
     # What is told
 
     def emit(self, kind: type[Event], *facts: object) -> None:
-        """Tell an event, if anybody listens.
+        """Number an event, and tell it if anybody listens.
 
         Args:
             kind: Its class.
             facts: Its own fields, in order.
         """
-        if not self._ears:
-            return
-        event = kind(next(self._sequence), self._run.clock(), self._run.run_id, *facts)
-        if self._is_telling:
-            self._late.append(event)
-            return
-        self._late.append(event)
-        self._catch_up()
-
-    def _catch_up(self) -> None:
-        """Tell what has happened, also what happens while it is told."""
-        self._is_telling = True
-        while self._late:
-            event = self._late.popleft()
-            for ear in self._ears:
-                ear.hear(event)
-        self._is_telling = False
+        number = self._voice.count(1)
+        if self._ears:
+            self._tell(kind(number, self._run.clock(), self._run.run_id, *facts))
 
     def emit_named(self, kind: str, *facts: object) -> None:
         """Tell an event by the name of its class; see `emit`."""
         self.emit(getattr(events, kind), *facts)
 
-    def note_left_behind(self, function: object) -> None:
-        """Log that the thread of a listener goes on after the grace."""
-        name = getattr(function, "__qualname__", type(function).__name__)
-        logger.bind(run_id=self._run.run_id, subscriber=name).warning("The thread of a subscriber was left behind")
+    def _tell(self, event: Event) -> None:
+        """Tell what has happened, also what happens while it is told."""
+        self._late.append(event)
+        if not self._is_telling:
+            self._is_telling = True
+            try:
+                self._context.run(self._catch_up)
+            finally:
+                self._is_telling = False
 
-    def _begin_and_tell(self, index: int) -> None:
-        """Log the start of a plain step, and tell it."""
-        self._run.records.begun.append(index)
-        self.note_started(index)
+    def _catch_up(self) -> None:
+        while self._late:
+            event = self._late.popleft()
+            for ear in self._ears:
+                ear.hear(event)
 
     def note_run_started(self) -> None:
-        """Tell that the run begins."""
+        """Let threads begin to listen, and tell that the run begins."""
+        for thread in self._threads:
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self.note_failure(thread, error)
+                self._forget(thread)
+                thread.ended.set()
         wiring = self._run.program.wiring
-        names = tuple(wiring.names[step] for step in wiring.in_order(self._run.scheduler.discipline))
-        self.emit(RunStarted, names, self._run.parent_id)
+        steps = wiring.in_order(self._run.scheduler.discipline) if self._ears else ()
+        self.emit(RunStarted, tuple([wiring.names[step] for step in steps]), self._run.parent_id)
 
     def note_started(self, index: int) -> None:
         """Tell that a body begins."""
@@ -246,24 +247,74 @@ class Bus:
     def note_ended(self, index: int, state: Status, value: object) -> None:
         """Tell how a step or an item ended."""
         run = self._run
-        if index in run.program.wiring.delays or not self._ears:
+        if index in run.program.wiring.delays:
             return
-        name, attempts = run.scheduler.name_of(index), run.records.attempt_of(index)
+        name = run.scheduler.name_of(index)
         if state == Status.SUCCEEDED:
-            self.emit(StepSucceeded, name, attempts, index in run.records.recovered)
+            self.emit(StepSucceeded, name, self._attempts_of(index), index in run.records.recovered)
         elif state == Status.FAILED:
-            self.emit(StepFailed, name, attempts, type(value).__qualname__)
+            self.emit(StepFailed, name, self._attempts_of(index), type(value).__qualname__)
         elif isinstance(value, Skipped):
             self.emit(StepSkipped, name, value.because, value.cause)
         elif isinstance(value, Cancelled):
             self.emit(StepCancelled, name, value.by)
 
+    def _attempts_of(self, index: int) -> int:
+        """Return how often a body has been called."""
+        records = self._run.records
+        was_called = index in records.failed or (index < len(records.started) and records.started[index] != NEVER)
+        return records.attempt_of(index) if was_called else 0
+
+    # How it ends
+
     async def close(self) -> None:
         """Tell that the run has ended, and wait for the threads of listeners, for as long as the grace."""
-        ending = self._run.ending
-        self.emit(RunEnded, self._run.status, ending.by)
-        self._ears = []
+        run = self._run
+        run.stopping = True  # what a listener asks for from here on says nothing about how the run ended
+        status, by, number = run.status, run.by, self._voice.count(0) + 1
+        self._last_word = partial(RunEnded, number, run.clock(), run.run_id, status, by)
+        self.emit(RunEnded, status, by)
+        self._listen_to()
         for stream in self._streams:
             stream.close()
+        self._streams.clear()
         for thread in self._threads:
-            await thread.close(self._run.program.settings.grace)
+            thread.close()
+        await self._wait_for_threads()
+
+    async def _wait_for_threads(self) -> None:
+        """Wait until the threads have ended, whatever is cancelled meanwhile; a native cancellation goes on then."""
+        cancelled, late = anyio.get_cancelled_exc_class(), list[BaseException]()
+        with move_on_after(self._run.program.settings.grace, shield=True) as patience:
+            for thread in self._threads:
+                while not thread.ended.is_set():
+                    try:
+                        await thread.ended.wait()
+                    except cancelled as error:
+                        if patience.cancel_called:
+                            raise
+                        late.append(error)
+        for thread in self._threads:
+            self._part_with(thread)
+        if late:
+            raise late[0]
+
+    def _part_with(self, thread: ThreadedListener) -> None:
+        """See the thread of a listener end, or log that it goes on after the grace."""
+        if thread.ended.is_set():
+            thread.join()
+        else:
+            name = _name_of(thread)
+            logger.bind(run_id=self._run.run_id, subscriber=name).warning("The thread of a subscriber was left behind")
+
+
+def _raise(error: BaseException) -> None:
+    """Raise what cannot have come from a listener."""
+    raise error
+
+
+def _name_of(ear: FallibleEar) -> str:
+    """Return what a listener's function is called."""
+    function = ear.function
+    name = getattr(function, "__qualname__", None)
+    return name if isinstance(name, str) else type(function).__name__

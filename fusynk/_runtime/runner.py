@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import cached_property, partial
 from random import Random
@@ -16,7 +17,7 @@ from fusynk._core.current import RUN, STEP, RunningSteps, StepContext
 from fusynk._core.model import CancelledBy, Ending, Milestone, RunStatus, Status
 from fusynk._core.options import Policy
 from fusynk._core.program import Program
-from fusynk._core.records import Records
+from fusynk._core.records import NEVER, Records
 from fusynk._core.scheduler import Scheduler
 from fusynk._core.watched import WatchedScheduler
 from fusynk._core.wiring import Body
@@ -164,13 +165,17 @@ class Runner:
     def note_milestone(self, index: int, name: str, values: Mapping[str, object]) -> None:
         """Keep what a body reports, from any thread, and tell it."""
         step = self.scheduler.name_of(index)
-        self.records.milestones.append(Milestone(step, name, values, self.clock()))
-        if self.bus is None:
-            return
+        self.records.milestones.append(Milestone(step, name, MappingProxyType(dict(values)), self.clock()))
+        if self.bus is not None:
+            self.call_in_loop(partial(self.tell, "MilestoneReached", step, name, values))
+
+    def call_in_loop(self, function: Callable[[], object]) -> None:
+        """Call a function where the run lives: at once if that is this thread."""
         if threading.get_ident() == self._loop_thread:
-            self.tell("MilestoneReached", step, name, values)
-        else:
-            self._post(partial(self.tell, "MilestoneReached", step, name, values))
+            function()
+            return
+        with suppress(RuntimeError):  # the loop has ended; a thread was left behind
+            self._post(function)
 
     def report_stuck(self, index: int) -> None:
         """Name a body that outlived its grace."""
@@ -227,6 +232,16 @@ class Runner:
         self.scheduler.make_ready(index)
         self.host.wake()
 
+    def status_of(self, index: int) -> Status:
+        """Return where a step or an item is. The scheduler knows what follows from it, not whether its body runs."""
+        state = Status(self.scheduler.state[index])
+        if state >= Status.RUNNING:
+            return state
+        if index < len(self.records.started) and self.records.started[index] != NEVER:
+            return Status.RUNNING
+        is_free = index < self.scheduler.base and not self.scheduler.remaining[index]
+        return Status.READY if is_free else state
+
     def policy_of(self, index: int) -> Policy:
         """Return what holds for a step or an item."""
         return self.program.policies[self.scheduler.step_of(index)]
@@ -271,7 +286,7 @@ class Runner:
 
     def abort(self, index: int, error: BaseException) -> None:
         """End the run with a step that failed."""
-        for failed in {index, self.scheduler.step_of(index)}:
+        for failed in dict.fromkeys((index, self.scheduler.step_of(index))):
             self.scheduler.settle(failed, Status.FAILED, error)
         self.break_off(index, error)
 

@@ -86,6 +86,7 @@ class Slot:
             index = ready.pop()
             try:
                 if index < base and plain[index]:
+                    started[index] = clock()
                     begin(index)
                     getter = getters[index]
                     body = functions[index](*getter(cells)) if getter is not None else functions[index]()
@@ -93,7 +94,6 @@ class Slot:
                     body = run.preparation.prepare(index)
                 context = copy_context()
                 context.run(enter, index)
-                started[index] = clock()
                 waiting_for = context.run(body.send, None)
             except StopIteration as stop:
                 now = ended[index] = clock()

@@ -12,19 +12,23 @@ from benchmarks.figures import Figure, Former, document, line
 from benchmarks.fresh import output_of
 from benchmarks.growth import measure_compile, measure_growth
 from benchmarks.imports import measure_imports
+from benchmarks.limits import measure_limits
 from benchmarks.memory import measure_memory
 from benchmarks.order import measure_order
 from benchmarks.overhead import measure_shape
 from benchmarks.settings import BACKENDS, Settings
 from benchmarks.shapes import SHAPES
+from benchmarks.subprocesses import measure_subprocesses
 
 BENCHMARKS: dict[str, Callable[[Settings], list[Figure]]] = {
     **{name: partial(measure_shape, name) for name in SHAPES},
     "order": measure_order,
+    "limits": measure_limits,
     "compile": measure_compile,
     "growth": measure_growth,
     "memory": measure_memory,
     "imports": measure_imports,
+    "subprocesses": measure_subprocesses,
 }
 
 

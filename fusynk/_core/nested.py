@@ -30,11 +30,7 @@ class PlanFunction(Generic[A_co]):
     """
 
     def __init__(
-        self,
-        run: Callable[..., Coroutine[Any, Any, A_co]],
-        name: str,
-        inputs: Mapping[str, PlanInput],
-        returns: object,
+        self, run: Callable[..., Coroutine[Any, Any, A_co]], name: str, inputs: Mapping[str, PlanInput], returns: object
     ) -> None:
         self._run = run
         self.__name__ = name or "<lambda>"

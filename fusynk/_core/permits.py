@@ -35,7 +35,7 @@ class Ticket:
         is_granted: Whether its step may start, or has begun.
         has_begun: Whether its step has begun and has not ended.
         is_borrowed: Whether it uses the permit of the step around its run.
-        is_lent: Whether a step of a nested run uses it.
+        lent_to: The ticket of a nested run's step that uses it, or `None`.
     """
 
     lane: "Lane"
@@ -45,7 +45,7 @@ class Ticket:
     is_granted: bool = False
     has_begun: bool = False
     is_borrowed: bool = False
-    is_lent: bool = False
+    lent_to: "Ticket | None" = None
 
 
 @dataclass(slots=True, eq=False)
@@ -54,15 +54,24 @@ class Lane:
 
     Attributes:
         place: Where they would start.
+        permits: What they wait for.
         lender: The permit of the step around the run, or `None`.
         queue: Who waits, first come first.
         granted: Who may start and has not begun.
+        is_parked: Whether it is passed over until its run has room again.
     """
 
     place: Place
+    permits: "Permits"
     lender: Ticket | None
     queue: deque[Ticket] = field(default_factory=deque[Ticket])
     granted: dict[Ticket, None] = field(default_factory=dict[Ticket, None])
+    is_parked: bool = False
+
+    def __post_init__(self) -> None:
+        """Know no lender of another event loop."""
+        if self.lender is not None and self.lender.lane.permits is not self.permits:
+            self.lender = None
 
     def has_room(self) -> bool:
         """Tell whether one more step could start."""
@@ -70,7 +79,7 @@ class Lane:
 
     def can_borrow(self) -> bool:
         """Tell whether the permit of the step around the run is there to be used."""
-        return self.lender is not None and self.lender.has_begun and not self.lender.is_lent
+        return self.lender is not None and self.lender.has_begun and self.lender.lent_to is None
 
 
 class Permits:
@@ -164,6 +173,14 @@ class Permits:
                 break
         self._remind_somebody(now)
 
+    def unpark(self, lane: Lane) -> None:
+        """Look at a lane again: its run may have room."""
+        if lane.is_parked:
+            lane.is_parked = False
+            self._note_head(lane)
+            if lane.lender is not None and lane.queue:
+                self._nested[lane] = None
+
     def remind(self, now: float) -> None:
         """Serve at the time that somebody was told to come back."""
         self._reminded = (-math.inf, None)
@@ -179,8 +196,9 @@ class Permits:
 
     def _use(self, ticket: Ticket) -> None:
         ticket.is_granted = True
-        if ticket.lane.lender is not None and ticket.lane.can_borrow():
-            ticket.is_borrowed = ticket.lane.lender.is_lent = True
+        lender = ticket.lane.lender
+        if lender is not None and ticket.lane.can_borrow():
+            ticket.is_borrowed, lender.lent_to = True, ticket
         else:
             self._used += ticket.weight
 
@@ -188,9 +206,12 @@ class Permits:
         if ticket in ticket.lane.granted:
             self._drop_granted(ticket)
         if ticket.is_borrowed and ticket.lane.lender is not None:
-            ticket.lane.lender.is_lent = False
+            ticket.lane.lender.lent_to = None
         else:
             self._used -= ticket.weight
+        if ticket.lent_to is not None:  # it outlives what it borrowed, so it needs a permit of its own
+            self._used += ticket.lent_to.weight
+            ticket.lent_to.is_borrowed, ticket.lent_to = False, None
         ticket.is_granted = ticket.has_begun = ticket.is_borrowed = False
 
     def _drop_granted(self, ticket: Ticket) -> None:
@@ -215,31 +236,36 @@ class Permits:
     def _note_waiting(self, ticket: Ticket) -> None:
         self._waiting[ticket.sequence] = ticket
         self._note_head(ticket.lane)
-        if ticket.lane.lender is not None:
+        if ticket.lane.lender is not None and not ticket.lane.is_parked:
             self._nested[ticket.lane] = None
 
     def _note_head(self, lane: Lane) -> None:
-        if lane.queue:
+        if lane.queue and not lane.is_parked:
             heappush(self._heads, lane.queue[0].sequence)
         else:
             self._nested.pop(lane, None)
 
+    def _park(self, lane: Lane) -> None:
+        """Pass over a lane without room; otherwise each grant would look through all of them."""
+        lane.is_parked = True
+        self._nested.pop(lane, None)
+
     def _next_lane(self) -> Lane | None:
         """Return the lane whose first step is next: who can re-enter before all others, who may wait for just that."""
-        for lane in self._nested:
-            if lane.can_borrow() and lane.has_room():
+        for lane in list(self._nested):
+            if not lane.can_borrow():
+                continue
+            if lane.has_room():
                 return lane
-        passed: list[int] = []
-        found: Lane | None = None
-        while self._heads and found is None:
-            sequence = heappop(self._heads)
-            ticket = self._waiting.get(sequence)
-            if ticket is not None and ticket.lane.queue[0] is ticket and sequence not in passed[-1:]:
-                passed.append(sequence)
-                found = ticket.lane if ticket.lane.has_room() else None
-        for sequence in passed:
-            heappush(self._heads, sequence)
-        return found
+            self._park(lane)
+        while self._heads:
+            ticket = self._waiting.get(self._heads[0])
+            if ticket is not None and not ticket.lane.is_parked and ticket.lane.queue[0] is ticket:
+                if ticket.lane.has_room():
+                    return ticket.lane
+                self._park(ticket.lane)
+            heappop(self._heads)
+        return None
 
     # The rate
 

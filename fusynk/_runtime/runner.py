@@ -40,6 +40,8 @@ class Runner:
         executors: Where its synchronous functions run, by how they are called.
 
     Attributes:
+        suspended: The slots whose bodies wait for something, by step or item.
+        concluding: How many slots are asking what follows from a failure.
         stopping: Whether nothing more may start.
         by: What ended the run early, or `None`.
         cause: The step and the error that started an abort, or `None`.
@@ -70,6 +72,7 @@ class Runner:
         self.clock = loop_clock()
         self.watch = CancellationWatch()
         self.suspended: dict[int, Slot] = {}
+        self.concluding = 0
         self.stopping = False
         self.by: CancelledBy | None = None
         self.cause: tuple[int, BaseException] | None = None
@@ -120,8 +123,7 @@ class Runner:
             passed = self.clock() - self.records.started[index]
             self.host.add_timer(timeout - passed, Due.TIMEOUT, slot)
         self.host.may_suspend = True
-        if self.preparation.limits.pending:
-            self.preparation.limits.reconsider()
+        self.reconsider_limits()
         if self.scheduler.ready:
             self.host.wake()
 
@@ -129,6 +131,11 @@ class Runner:
         """Note that a body which had suspended has ended."""
         self.suspended.pop(index, None)
         self.records.ended[index] = self.clock()
+
+    def reconsider_limits(self) -> None:
+        """Have others get what this run was granted, should it have no slot left to start it."""
+        if self.preparation.limits.pending:
+            self.preparation.limits.reconsider()
 
     def retry(self, index: int, delay: float) -> None:
         """Let a step wait for its next attempt, without a slot."""

@@ -221,6 +221,8 @@ class Slot:
         run = self._run
         policy = run.program.policies[run.scheduler.step_of(index)]
         question = after_failure(policy, error, run.records.attempt_of(index), run.draw, may_retry=may_retry)
+        run.concluding += 1
+        run.reconsider_limits()
         try:
             return await run_in_context(run.context_of(index), question)
         except BaseException as second:
@@ -231,6 +233,8 @@ class Slot:
                 return GivenUp(final, aborts=policy.on_error != "continue")
             run.interrupt(index, final)
             return None
+        finally:
+            run.concluding -= 1
 
     async def _see_to_notices(self) -> None:
         """Do what the scheduler asked for: hold barriers, and conclude steps that failed before they were called."""

@@ -141,7 +141,8 @@ def _main() -> Main:
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     path = cast("object", getattr(main, "__file__", None))
-    return Main(None if spec is None else spec.name, path if isinstance(path, str) else None, list(sys.argv))
+    module = None if spec is None or spec.name == "__main__" else spec.name  # that is a folder, which has a file, too
+    return Main(module, path if isinstance(path, str) else None, list(sys.argv))
 
 
 def _running_step() -> SentStep | None:

@@ -81,8 +81,7 @@ class Slot:
         functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
         started, ended, begin, copy_context = records.started, records.ended, records.begun.append, run.context.copy
         body, enter, turn_ends = cast("Any", None), STEP.set, clock() + _LONGEST_TURN / run.host.live
-        if scheduler.notices:
-            await self._see_to_notices()
+        await self._see_to_notices()
         while ready and not run.stopping:
             index = ready.pop()
             try:
@@ -98,11 +97,10 @@ class Slot:
                 waiting_for = context.run(body.send, None)
             except StopIteration as stop:
                 now = ended[index] = clock()
-                artifact = stop.value
-                if artifact.__class__ in _GENERATORS:
-                    await self._conclude(index, _no_generator(run, index, artifact))
+                if stop.value.__class__ in _GENERATORS:
+                    await self._conclude(index, _no_generator(run, index, stop.value))
                 else:
-                    succeed(index, artifact)
+                    succeed(index, stop.value)
             except MustWait:
                 now = clock()
             except BaseException as error:  # noqa: BLE001 - judged in _conclude

@@ -73,7 +73,7 @@ class Slot:
             run.host.live -= 1
             run.host.poke()
 
-    async def _work(self) -> None:  # noqa: C901 - the hot loop: a call costs what a step may cost
+    async def _work(self) -> None:
         """Start ready steps until there are none, or a body has suspended."""
         run = self._run
         scheduler, records, clock = run.scheduler, run.records, run.clock

@@ -2,33 +2,40 @@
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from benchmarks.figures import Figure, Former, document, line
 from benchmarks.fresh import output_of
 from benchmarks.growth import measure_compile, measure_growth
 from benchmarks.imports import measure_imports
-from benchmarks.limits import measure_limits
 from benchmarks.memory import measure_memory
 from benchmarks.order import measure_order
 from benchmarks.overhead import measure_shape
 from benchmarks.settings import BACKENDS, Settings
 from benchmarks.shapes import SHAPES
-from benchmarks.subprocesses import measure_subprocesses
+
+
+def _of_module(module: str, function: str, settings: Settings) -> list[Figure]:
+    """Measure by a module that is imported only now, because former versions of fusynk lack what it imports."""
+    measure: Callable[[Settings], list[Figure]] = getattr(import_module(f"benchmarks.{module}"), function)
+    return measure(settings)
+
 
 BENCHMARKS: dict[str, Callable[[Settings], list[Figure]]] = {
     **{name: partial(measure_shape, name) for name in SHAPES},
     "order": measure_order,
-    "limits": measure_limits,
+    "limits": partial(_of_module, "limits", "measure_limits"),
     "compile": measure_compile,
     "growth": measure_growth,
     "memory": measure_memory,
     "imports": measure_imports,
-    "subprocesses": measure_subprocesses,
+    "subprocesses": partial(_of_module, "subprocesses", "measure_subprocesses"),
 }
 
 
@@ -72,7 +79,11 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
 def former_figures(checkout: Path, name: str, arguments: Sequence[str]) -> Former:
     """The values of the same benchmark with the fusynk of another checkout, measured in a process of its own."""
     code = "from benchmarks.__main__ import main; main(sys.argv[1:])"
-    printed = output_of(code, name, "--quiet", *arguments, fusynk_from=checkout.resolve())
+    try:
+        printed = output_of(code, name, "--quiet", *arguments, fusynk_from=checkout.resolve())
+    except subprocess.CalledProcessError:
+        print(f"{name}: the other checkout cannot be measured; it most likely has no such thing", file=sys.stderr)
+        return {}
     rows = json.loads(printed)["figures"]
     return {(row["benchmark"], row["backend"], row["name"]): row["value"] for row in rows}
 

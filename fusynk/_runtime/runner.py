@@ -80,7 +80,8 @@ class Runner:
         self.stuck: list[str] = []
         self.abandoned: list[str] = []
         self.host = Host(self)
-        self.preparation = Preparation(self, executors)
+        self._executors = executors
+        self._preparation: Preparation | None = None
         owes = bool(program.compensations) or program.has_resources
         self.aftermath = Aftermath(self, executors[Body.THREAD]) if owes else None
 
@@ -132,10 +133,17 @@ class Runner:
         self.suspended.pop(index, None)
         self.records.ended[index] = self.clock()
 
+    @property
+    def preparation(self) -> Preparation:
+        """Where steps that are not plain get what they need. Made when the first one comes."""
+        if self._preparation is None:
+            self._preparation = Preparation(self, self._executors)
+        return self._preparation
+
     def reconsider_limits(self) -> None:
         """Have others get what this run was granted, should it have no slot left to start it."""
-        if self.preparation.limits.pending:
-            self.preparation.limits.reconsider()
+        if self._preparation is not None and self._preparation.limits.pending:
+            self._preparation.limits.reconsider()
 
     def retry(self, index: int, delay: float) -> None:
         """Let a step wait for its next attempt, without a slot."""
@@ -190,7 +198,8 @@ class Runner:
         if not self.stopping:
             self.stopping = True
             self.by = by
-            self.preparation.limits.withdraw()
+            if self._preparation is not None:
+                self._preparation.limits.withdraw()
         self.host.wake()
 
     def abort(self, index: int, error: BaseException) -> None:

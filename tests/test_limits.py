@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import pickle
 from dataclasses import FrozenInstanceError
 from fractions import Fraction
@@ -17,6 +18,10 @@ from fusynk._core.limits import Limit as CoreLimit
 from fusynk._core.permits import Lane, Permits, Ticket, end_of_window
 from tests import loose
 from tests.limiting import crowded_window
+
+SCALE = 20 if os.environ.get("FUSYNK_LONG") else 1
+pytestmark = pytest.mark.timeout(0 if SCALE > 1 else 120)
+
 
 # Declaring one
 
@@ -191,6 +196,9 @@ def before(moment: float) -> float:
 # The law of the permits
 
 
+def nothing() -> None: ...
+
+
 class Room:
     """A run with so many free slots, as a place where steps start."""
 
@@ -249,7 +257,7 @@ class PermitsMachine(RuleBasedStateMachine):
 
     def assert_next(self, ticket: Ticket) -> None:
         """Nobody who came before and could start is passed over, but by who re-enters."""
-        if not ticket.is_borrowed:
+        if ticket.source is None:
             before = [other for other in self.waiting if other.sequence < ticket.sequence and not other.is_granted]
             assert not any(other.lane.has_room() for other in before), "overtaken"
 
@@ -332,10 +340,10 @@ class PermitsMachine(RuleBasedStateMachine):
     @invariant()
     def never_too_much_weight_is_out(self) -> None:
         out = [*self.granted, *self.begun]
-        own = sum(ticket.weight for ticket in out if not ticket.is_borrowed)
+        own = sum(ticket.weight for ticket in out if ticket.source is None)
         assert own <= (self.limit.concurrency or own), "too much is out"
         assert self.permits.in_use == own, "miscounted"
-        lenders = [self.lender_of(ticket) for ticket in out if ticket.is_borrowed]
+        lenders = [self.lender_of(ticket) for ticket in out if ticket.source is not None]
         assert None not in lenders, "lent by nobody"
         assert len(lenders) == len(set(map(id, lenders))), "lent twice"
 
@@ -373,7 +381,7 @@ class PermitsMachine(RuleBasedStateMachine):
         stuck = [ticket for ticket in self.granted if not ticket.lane.place.holds(len(ticket.lane.granted))]
         if rate and len(recent) + len(self.granted) - len(stuck) >= rate:
             return
-        used = self.permits.in_use - sum(ticket.weight for ticket in stuck if not ticket.is_borrowed)
+        used = self.permits.in_use - sum(ticket.weight for ticket in stuck if ticket.source is None)
         able = [ticket for ticket in self.waiting if ticket.lane.has_room()]
         assert not any(ticket.lane.can_borrow() for ticket in able), "could re-enter"
         if able and self.limit.concurrency is not None:
@@ -400,6 +408,38 @@ class PermitsMachine(RuleBasedStateMachine):
         assert (self.permits.in_use, self.permits.waiting) == (0, 0)
 
 
+def test_a_chain_of_borrowers_uses_one_permit_even_when_its_middle_ends_first() -> None:
+    permits, lane, tickets = Permits(Limit("chain", concurrency=1)), None, list[Ticket]()
+    for _ in range(4):
+        lane = Lane(Room(), permits, tickets[-1] if tickets else None)
+        tickets.append(permits.ask(lane, 1, nothing, 0.0))
+        permits.begin(tickets[-1], 0.0)
+    outermost, second, third, innermost = tickets
+
+    permits.give_back(third, 1.0)
+    permits.give_back(second, 1.0)
+    assert (permits.in_use, permits.ask(Lane(Room(), permits, outermost), 1, nothing, 1.0).is_granted) == (1, False)
+    permits.give_back(outermost, 2.0)
+    assert (permits.in_use, permits.waiting) == (1, 1)
+    permits.give_back(innermost, 3.0)
+    assert (permits.in_use, permits.waiting) == (1, 0)
+
+
+def test_what_is_revoked_goes_back_to_its_place_and_takes_what_room_there_is() -> None:
+    permits, first, second = Permits(Limit("revoked", concurrency=2)), Room(), Room()
+    holder = permits.ask(Lane(Room(), permits, None), 2, nothing, 0.0)
+    lane = Lane(first, permits, None)
+    tickets = [permits.ask(lane, 1, nothing, 0.0) for _ in range(3)]
+    permits.give_back(holder, 1.0)
+    assert [ticket.is_granted for ticket in tickets] == [True, True, False]
+    first.free = 1  # another step of that run took the other slot
+
+    late = permits.ask(Lane(second, permits, None), 2, nothing, 1.0)
+
+    assert (late.is_granted, sum(ticket.is_granted for ticket in tickets)) == (False, 1)
+    assert tickets[0].is_granted
+
+
 def room_of(where: Ticket | Lane) -> Room:
     """The place of a ticket or a lane of these tests."""
     place = where.place if isinstance(where, Lane) else where.lane.place
@@ -419,7 +459,7 @@ class RateMachine(PermitsMachine):
     limit = Limit("law", rate="3/1s")
 
 
-PermitsMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+PermitsMachine.TestCase.settings = settings(max_examples=300 * SCALE, stateful_step_count=50, deadline=None)
 ConcurrencyMachine.TestCase.settings = PermitsMachine.TestCase.settings
 RateMachine.TestCase.settings = PermitsMachine.TestCase.settings
 TestPermits = PermitsMachine.TestCase

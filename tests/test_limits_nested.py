@@ -359,6 +359,32 @@ def test_a_nested_run_that_outlives_the_body_around_it_keeps_what_it_re_entered(
     assert account.log == [("inner", 0), ("next", 10)]
 
 
+def test_a_nested_run_that_outlives_two_bodies_around_it_uses_one_permit(backend: Backend) -> None:
+    limit, account = Limit("lent on", concurrency=1), Account()
+    innermost = plan_of(body_of(account, limit, 10, name="innermost"), limit=limit)
+    beside = plan_of(body_of(account, limit, name="beside"), limit=limit)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+
+            async def middle_body() -> None:
+                group.start_soon(innermost.run)
+                await anyio.sleep(1)
+
+            middle = plan_of(middle_body, limit=limit)
+
+            async def outer() -> None:
+                await middle.run()
+                await beside.run()
+
+            await plan_of(outer, limit=limit).run()
+        await assert_whole(limit)
+
+    run_virtual(main, backend=backend)
+
+    assert account.log == [("innermost", 0), ("beside", 10)]
+
+
 async def test_another_event_loop_re_enters_nothing() -> None:
     limit, lock, alive, most = Limit("another loop", concurrency=1), threading.Lock(), [0], [0]
 

@@ -55,12 +55,17 @@ class Odd(Exception):
 def shifted(point: Point) -> Point:
     return Point(point.x + STEP)
 
+def shift_in_another(point: Point) -> Point:
+    return compile_plan(shifted).run_sync(point=point).result
+
 def find() -> None:
     raise Odd("odd", Path(sys.argv[0]).name)
 
 async def main() -> None:
-    sys.modules.pop("__mp_main__", None)  # multiprocessing makes it known here, too
+    if __name__ == "__main__":
+        sys.modules.pop("__mp_main__", None)  # multiprocessing makes it known here, too
     print((await compile_plan(shifted).run(point=Point(1))).result)
+    print(await call_in_subprocess(shift_in_another, Point(10)))
     try:
         await call_in_subprocess(find)
     except Odd as error:
@@ -145,8 +150,8 @@ def test_a_script_calls_its_own_functions(backend: str, tmp_path: Path) -> None:
 
     out, err, code = printed(str(script), backend)
 
-    assert (out, code) == ("Point(x=5)\n('odd', 'script.py')\n", 0)
-    assert err == "top of __main__\ntop of __mp_main__\n"
+    assert (out, code) == ("Point(x=5)\nPoint(x=14)\n('odd', 'script.py')\n", 0)
+    assert err == "top of __main__\ntop of __mp_main__\ntop of __mp_main__\n"  # the last one in the inner subprocess
 
 
 def test_a_module_started_by_its_name_calls_its_own_functions(backend: str, tmp_path: Path) -> None:
@@ -158,8 +163,8 @@ def test_a_module_started_by_its_name_calls_its_own_functions(backend: str, tmp_
 
     out, err, code = printed("-m", "package.module", backend, cwd=tmp_path)
 
-    assert (out, code) == ("Point(x=8)\n('odd', 'module.py')\n", 0)
-    assert err == "top of __main__\ntop of __mp_main__\n"
+    assert (out, code) == ("Point(x=8)\nPoint(x=17)\n('odd', 'module.py')\n", 0)
+    assert err == "top of __main__\ntop of __mp_main__\ntop of __mp_main__\n"
 
 
 def test_a_script_without_a_guard_is_told_what_to_write(backend: str, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Ticket:
         sequence: Its place in the order of coming.
         is_granted: Whether its step may start, or has begun.
         has_begun: Whether its step has begun and has not ended.
-        is_borrowed: Whether it uses the permit of the step around its run.
+        source: The ticket of the step around its run whose permit it uses, or `None`.
         lent_to: The ticket of a nested run's step that uses it, or `None`.
     """
 
@@ -44,7 +44,7 @@ class Ticket:
     sequence: int
     is_granted: bool = False
     has_begun: bool = False
-    is_borrowed: bool = False
+    source: "Ticket | None" = None
     lent_to: "Ticket | None" = None
 
 
@@ -198,21 +198,23 @@ class Permits:
         ticket.is_granted = True
         lender = ticket.lane.lender
         if lender is not None and ticket.lane.can_borrow():
-            ticket.is_borrowed, lender.lent_to = True, ticket
+            ticket.source, lender.lent_to = lender, ticket
         else:
             self._used += ticket.weight
 
     def _return(self, ticket: Ticket) -> None:
+        """Give back what a ticket uses. A step that uses it meanwhile, and outlives it, goes on with what it used."""
         if ticket in ticket.lane.granted:
             self._drop_granted(ticket)
-        if ticket.is_borrowed and ticket.lane.lender is not None:
-            ticket.lane.lender.lent_to = None
+        source, borrower = ticket.source, ticket.lent_to
+        if source is not None:
+            source.lent_to = borrower
         else:
-            self._used -= ticket.weight
-        if ticket.lent_to is not None:  # it outlives what it borrowed, so it needs a permit of its own
-            self._used += ticket.lent_to.weight
-            ticket.lent_to.is_borrowed, ticket.lent_to = False, None
-        ticket.is_granted = ticket.has_begun = ticket.is_borrowed = False
+            self._used += (borrower.weight if borrower is not None else 0) - ticket.weight
+        if borrower is not None:
+            borrower.source = source
+        ticket.source = ticket.lent_to = None
+        ticket.is_granted = ticket.has_begun = False
 
     def _drop_granted(self, ticket: Ticket) -> None:
         lane = ticket.lane
@@ -225,6 +227,7 @@ class Permits:
         """Take back what was granted to steps that cannot start after all. They keep their place in the queue."""
         stuck = [lane for lane in self._keeping if not lane.place.holds(len(lane.granted))]
         for lane in stuck:
+            lane.is_parked = False
             for ticket in reversed(lane.granted.copy()):
                 self._return(ticket)
                 lane.queue.appendleft(ticket)

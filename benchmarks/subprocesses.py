@@ -86,15 +86,15 @@ class Work:
     count: int
     value: int
 
-    async def run(self, name: str) -> float:
-        """Wall seconds of one run of a plan.
+    async def run(self, name: str, clock: Callable[[], float] = perf_counter) -> float:
+        """Seconds of one run of a plan, by the wall clock or another.
 
         Raises:
             AssertionError: When a result is wrong or missing.
         """
-        started = perf_counter()
+        started = clock()
         run = await PLANS[name].run(rounds=self.rounds, count=self.count)
-        taken = perf_counter() - started
+        taken = clock() - started
         assert list(run.result) == [self.value] * self.count, f"{name} computed something else"
         return taken
 
@@ -122,17 +122,17 @@ async def compare_cold(work: Work) -> Samples:
     return samples | {name: [await work.run(name)] for name in PLANS}
 
 
-async def compare_warm(work: Work, turns: int) -> Samples:
+async def compare_warm(work: Work, pool: ProcessPoolExecutor, turns: int) -> Samples:
     """Wall seconds of later runs in this event loop, of a bare pool, and of a bare call."""
-    samples: Samples = {name: [] for name in (*PLANS, "pool", "call")}
-    with ProcessPoolExecutor(AT_ONCE, get_context("spawn")) as pool:
-        contenders: dict[str, Callable[[], Awaitable[float]]] = {name: partial(work.run, name) for name in PLANS}
-        contenders |= {"pool": partial(work.pool, pool), "call": seconds_of_call}
-        for contender in contenders.values():
-            await contender()
-        for turn in range(turns):
-            for name in rotated(list(contenders), turn):
-                samples[name].append(await contenders[name]())
+    contenders: dict[str, Callable[[], Awaitable[float]]] = {name: partial(work.run, name) for name in PLANS}
+    contenders |= {"pool": partial(work.pool, pool), "call": seconds_of_call}
+    contenders["parent"] = partial(work.run, "subprocesses", process_time)
+    samples: Samples = {name: [] for name in contenders}
+    for contender in contenders.values():
+        await contender()
+    for turn in range(turns):
+        for name in rotated(list(contenders), turn):
+            samples[name].append(await contenders[name]())
     return samples
 
 
@@ -140,19 +140,22 @@ def measure_subprocesses(settings: Settings) -> list[Figure]:
     """The figures of subprocesses on every backend."""
     rounds, count = rounds_of(SECONDS), max(FEWEST, settings.steps // STEPS_FOR_EACH)
     work = Work(rounds, count, crunch(rounds))
+    with ProcessPoolExecutor(AT_ONCE, get_context("spawn")) as pool:
+        warm = {at: anyio.run(compare_warm, work, pool, settings.rounds, backend=at) for at in settings.backends}
     figures: list[Figure] = []
-    for backend in settings.backends:
-        warm = anyio.run(compare_warm, work, settings.rounds, backend=backend)
+    for backend, samples in warm.items():
         loops = [anyio.run(compare_cold, work, backend=backend) for _ in range(settings.rounds)]
         cold = {name: [loop[name][0] for loop in loops] for name in loops[0]}
         first, later = cold["subprocesses, cold"], cold["subprocesses"]
         starts = [one - other for one, other in zip(first, later, strict=True)]
+        parent = [seconds * MICRO / work.count for seconds in samples["parent"]]
         figures += [
-            _figure(backend, "times faster than threads", "x", ratios(warm["threads"], warm["subprocesses"])),
+            _figure(backend, "times faster than threads", "x", ratios(samples["threads"], samples["subprocesses"])),
             _figure(backend, "times faster than threads, cold", "x", ratios(cold["threads"], first)),
-            _figure(backend, "times a bare pool of processes", "x", ratios(warm["subprocesses"], warm["pool"])),
+            _figure(backend, "times a bare pool of processes", "x", ratios(samples["subprocesses"], samples["pool"])),
             _figure(backend, f"to start {AT_ONCE}", "ms", [seconds * MILLI for seconds in starts]),
-            _figure(backend, "a call of next to nothing", "us", [seconds * MICRO for seconds in warm["call"]]),
+            _figure(backend, "a function's CPU time in the parent", "us", parent),
+            _figure(backend, "a call of next to nothing", "us", [seconds * MICRO for seconds in samples["call"]]),
         ]
     return figures
 

@@ -270,6 +270,39 @@ def test_a_slot_that_asks_what_to_make_of_an_error_is_no_room_for_a_step_that_wa
     assert set(account.log[2:]) == {("waits", 101.5)} | ({("inner", 101.5)} if nested else set())
 
 
+@pytest.mark.parametrize("suspends", [False, True])
+@pytest.mark.parametrize("hook", ["on_error", "retry_on"])
+def test_an_error_handler_that_takes_its_time_holds_one_slot_only(hook: str, suspends: bool, backend: Backend) -> None:
+    limit, account, graph = Limit("handlers", rate="1/10s"), Account(), Graph("handlers")
+    inner = plan_of(body_of(account, limit, 0, name="inner"), limit=limit)
+
+    async def ponder(_error: Exception) -> bool:
+        await anyio.sleep(100)
+        await inner.run()
+        return False
+
+    async def fail() -> None:
+        if suspends:
+            await anyio.lowlevel.checkpoint()
+        raise ValueError
+
+    async def free() -> None:
+        account.log.append(("free", anyio.current_time()))
+
+    options: Any = {"on_error": "continue", "retries": int(hook == "retry_on"), hook: ponder}
+    graph.add_layer(fail, limit=limit, **options)
+    graph.add_layer(free)
+    graph.add_layer(body_of(account, limit, 0, name="limited"), name="limited", limit=limit)
+
+    async def main() -> None:
+        await ended(compile_plan(graph, concurrency=2).run)
+        await assert_whole(limit)
+
+    run_virtual(main, backend=backend)
+
+    assert account.log == [("free", 0), ("limited", 10), ("inner", 100)]
+
+
 # What is held no longer is not re-entered
 
 

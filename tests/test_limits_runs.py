@@ -46,7 +46,7 @@ def test_a_crowded_window_is_found_and_a_full_one_is_not() -> None:
     assert crowded_window([1e-17, 0.1], 1, 0.1) == (1e-17, 0.1)
 
 
-@settings(DRAWN, max_examples=250 * SCALE)
+@settings(DRAWN, max_examples=150 * SCALE)
 @given(program=programs(), tape=TAPES, backend=BACKENDS)
 def test_programs_of_every_kind_keep_their_limits_end_and_leave_them_whole(
     program: Program, tape: list[int], backend: Backend
@@ -61,7 +61,7 @@ ODD = st.one_of(
 )
 
 
-@settings(DRAWN, max_examples=150 * SCALE)
+@settings(DRAWN, max_examples=100 * SCALE)
 @given(
     waits=st.lists(ODD, min_size=2, max_size=12),
     rate=st.sampled_from(("1/0.1s", "2/0.3s", "3/333ms", "1/0.7s", "2/7ms")),
@@ -232,23 +232,18 @@ async def end_of(plan: Plan[None, Any], leaves: float | None, way: str) -> None:
                 return
 
 
-@settings(DRAWN, max_examples=250 * SCALE)
+@settings(DRAWN, max_examples=150 * SCALE)
 @given(
     runs=st.lists(askings, min_size=1, max_size=4),
-    concurrency=st.one_of(st.none(), st.integers(1, 4)),
-    rate=st.sampled_from((None, "1/2s", "2/3s", "3/4s", "2/1s")),
+    bounds=st.tuples(st.sampled_from((None, 1, 2, 3, 4)), st.sampled_from((None, "1/2s", "2/3s", "3/4s"))).filter(any),
     tape=TAPES,
     backend=BACKENDS,
 )
 def test_everybody_starts_at_the_earliest_time_that_first_come_first_served_allows(
-    runs: list[Asking], concurrency: int | None, rate: str | None, tape: list[int], backend: Backend
+    runs: list[Asking], bounds: tuple[int | None, str | None], tape: list[int], backend: Backend
 ) -> None:
-    assume(concurrency or rate)
-    limit = Limit("shared", concurrency=concurrency, rate=rate)
-    runs = [
-        Asking(tuple(trimmed(ask, concurrency) for ask in asking.asks), asking.leaves or None, asking.way)
-        for asking in runs
-    ]
+    limit = Limit("shared", concurrency=bounds[0], rate=bounds[1])
+    runs = [set_apart(asking, number, limit) for number, asking in enumerate(runs, 1)]
     due = earliest_starts(runs, limit)
     assume(due is not None)
     starts: list[tuple[float, int, int]] = []
@@ -263,11 +258,15 @@ def test_everybody_starts_at_the_earliest_time_that_first_come_first_served_allo
     assert sorted(starts) == [(float(moment), run, step) for moment, run, step in due or []]
 
 
-def trimmed(ask: Ask, concurrency: int | None) -> Ask:
-    """The same ask with a weight that the limit can grant; without a concurrency weights count for nothing."""
-    return Ask(
-        ask.comes, 1 if concurrency is None else min(ask.weight, concurrency), ask.seconds, ask.attempts, ask.delay
-    )
+def set_apart(asking: Asking, number: int, limit: Limit) -> Asking:
+    """The same with times that seldom coincide with those of others, and weights that the limit can grant."""
+    apart: list[Ask] = []
+    for step, ask in enumerate(asking.asks, number * len(asking.asks)):
+        shift = Fraction(step, 64 * GRID)
+        weight = 1 if limit.concurrency is None else min(ask.weight, limit.concurrency)
+        apart.append(Ask(ask.comes + shift, weight, ask.seconds + 7 * shift, ask.attempts, ask.delay + 5 * shift))
+    leaves = None if asking.leaves is None else asking.leaves + Fraction(1 + 3 * number, 128 * GRID)
+    return Asking(tuple(apart), leaves, asking.way)
 
 
 # Who goes first

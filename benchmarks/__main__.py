@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from benchmarks.figures import Figure, Former, document, line
@@ -18,13 +20,22 @@ from benchmarks.overhead import measure_shape
 from benchmarks.settings import BACKENDS, Settings
 from benchmarks.shapes import SHAPES
 
+
+def _of_module(module: str, function: str, settings: Settings) -> list[Figure]:
+    """Measure by a module that is imported only now, because former versions of fusynk lack what it imports."""
+    measure: Callable[[Settings], list[Figure]] = getattr(import_module(f"benchmarks.{module}"), function)
+    return measure(settings)
+
+
 BENCHMARKS: dict[str, Callable[[Settings], list[Figure]]] = {
     **{name: partial(measure_shape, name) for name in SHAPES},
     "order": measure_order,
+    "limits": partial(_of_module, "limits", "measure_limits"),
     "compile": measure_compile,
     "growth": measure_growth,
     "memory": measure_memory,
     "imports": measure_imports,
+    "subprocesses": partial(_of_module, "subprocesses", "measure_subprocesses"),
 }
 
 
@@ -68,7 +79,11 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
 def former_figures(checkout: Path, name: str, arguments: Sequence[str]) -> Former:
     """The values of the same benchmark with the fusynk of another checkout, measured in a process of its own."""
     code = "from benchmarks.__main__ import main; main(sys.argv[1:])"
-    printed = output_of(code, name, "--quiet", *arguments, fusynk_from=checkout.resolve())
+    try:
+        printed = output_of(code, name, "--quiet", *arguments, fusynk_from=checkout.resolve())
+    except subprocess.CalledProcessError:
+        print(f"{name}: the other checkout cannot be measured; it most likely has no such thing", file=sys.stderr)
+        return {}
     rows = json.loads(printed)["figures"]
     return {(row["benchmark"], row["backend"], row["name"]): row["value"] for row in rows}
 

@@ -18,8 +18,9 @@ from fusynk._core.model import AttemptRecord, Cancelled, Failed, Outcome, Skippe
 from fusynk._core.options import LayerOptions, PlanOptions, WorkerOptions
 from fusynk._core.report import Report
 from fusynk._core.wiring import PlanInput
+from fusynk.compile import compile_plan
 from fusynk.handle import RunHandle
-from fusynk.plan import Plan, compile_plan
+from fusynk.plan import Plan
 from fusynk.run import Run, run_of
 
 # A library stays silent until its user asks, as loguru recommends: `logger.enable("fusynk")`.

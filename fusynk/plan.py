@@ -1,43 +1,37 @@
-"""`compile_plan` and `Plan`: a thin front to the compiler, the runner and the renderers."""
+"""`Plan`: a thin front to the runner and the renderers."""
 
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
 import anyio
 from typing_extensions import TypeVar, Unpack
 
-from fusynk._core.compiler import artifact_type, compile_wiring
+from fusynk._core.compiler import artifact_type
 from fusynk._core.inputs import check_instance, read_inputs
 from fusynk._core.layer import Override
-from fusynk._core.markers import Artifact, advice
 from fusynk._core.model import UNSET
 from fusynk._core.nested import PlanFunction
-from fusynk._core.nodes import normalise
 from fusynk._core.options import PlanOptions, PlanSettings, plan_settings
 from fusynk._core.program import Program, build_program
-from fusynk._core.registry import AnyLayer, Namespace, units_of_module
 from fusynk._core.wiring import Body, PlanInput, Wiring
 from fusynk._instruments import new_runner
 from fusynk._runtime.runner import Runner
-from fusynk.errors import InvalidDeclaration, LoopRunning, UnknownStep, shown
+from fusynk.errors import InvalidDeclaration, LoopRunning, UnknownStep
 from fusynk.executors.threads import ThreadExecutor
 from fusynk.handle import RunHandle
 from fusynk.render.explain import explain
 from fusynk.run import Run, Shape, adopt_run, blame, failure_notes, find_step, raised_bare, undone_notes, unknown_step
 
 if TYPE_CHECKING:
+    from fusynk._core.registry import AnyLayer
     from fusynk.protocols import Executor
 
 I_contra = TypeVar("I_contra", contravariant=True)
 A_co = TypeVar("A_co", covariant=True)
-I = TypeVar("I")  # noqa: E741 - the plan's inputs, next to A
-A = TypeVar("A")
-B = TypeVar("B")
-C = TypeVar("C")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -167,6 +161,35 @@ class Plan(Generic[I_contra, A_co]):
         """Return what the plan will do: inputs, order, where each parameter comes from, options, suspicions."""
         return explain(self._program, [self._program.wiring.names[step] for step in self._shape.steps])
 
+    def draw(self, *, width: int | None = None, ascii_only: bool = False) -> str:
+        """Return the dependency graph as text: boxes and lines if they fit, else one line a step.
+
+        Args:
+            width: Cells that there are; `None` for as many as it takes.
+            ascii_only: Whether to keep to ASCII.
+        """
+        from fusynk.render import pictures  # noqa: PLC0415 - loaded when something is drawn
+
+        return pictures.as_text(self._program.wiring, width=width, ascii_only=ascii_only)
+
+    def to_svg(self) -> str:
+        """Return the dependency graph as an SVG document, without scripts or anything from elsewhere."""
+        from fusynk.render import pictures  # noqa: PLC0415 - loaded when something is drawn
+
+        return pictures.as_svg(self._program.wiring)
+
+    def to_mermaid(self) -> str:
+        """Return the dependency graph as a Mermaid flowchart."""
+        from fusynk.render import pictures  # noqa: PLC0415 - loaded when something is drawn
+
+        return pictures.as_mermaid(self._program.wiring)
+
+    def to_dot(self) -> str:
+        """Return the dependency graph in the language of Graphviz."""
+        from fusynk.render import pictures  # noqa: PLC0415 - loaded when something is drawn
+
+        return pictures.as_dot(self._program.wiring)
+
     @property
     def inputs(self) -> Mapping[str, PlanInput]:
         """What a run must be given, by name."""
@@ -274,126 +297,3 @@ def _executors(program: Program) -> dict[Body, "Executor"]:
 
         executors[Body.SUBPROCESS] = given or SubprocessExecutor()
     return executors
-
-
-Source = Namespace | ModuleType | str
-
-
-@overload
-def compile_plan(target: Artifact[A], /, *, inputs: type[I], **options: Unpack[PlanOptions]) -> Plan[I, A]: ...
-@overload
-def compile_plan(target: Artifact[A], /, **options: Unpack[PlanOptions]) -> Plan[None, A]: ...
-@overload
-def compile_plan(
-    first: Artifact[A], second: Artifact[B], /, *, inputs: type[I], **options: Unpack[PlanOptions]
-) -> Plan[I, tuple[A, B]]: ...
-@overload
-def compile_plan(
-    first: Artifact[A], second: Artifact[B], /, **options: Unpack[PlanOptions]
-) -> Plan[None, tuple[A, B]]: ...
-@overload
-def compile_plan(
-    first: Artifact[A], second: Artifact[B], third: Artifact[C], /, *, inputs: type[I], **options: Unpack[PlanOptions]
-) -> Plan[I, tuple[A, B, C]]: ...
-@overload
-def compile_plan(
-    first: Artifact[A], second: Artifact[B], third: Artifact[C], /, **options: Unpack[PlanOptions]
-) -> Plan[None, tuple[A, B, C]]: ...
-@overload
-def compile_plan(
-    first: Artifact[object],
-    second: Artifact[object],
-    third: Artifact[object],
-    fourth: Artifact[object],
-    /,
-    *more: Artifact[object],
-    inputs: type[I],
-    **options: Unpack[PlanOptions],
-) -> Plan[I, tuple[object, ...]]: ...
-@overload
-def compile_plan(
-    first: Artifact[object],
-    second: Artifact[object],
-    third: Artifact[object],
-    fourth: Artifact[object],
-    /,
-    *more: Artifact[object],
-    **options: Unpack[PlanOptions],
-) -> Plan[None, tuple[object, ...]]: ...
-@overload
-def compile_plan(
-    source: Source, /, *, inputs: type[I], **options: Unpack[PlanOptions]
-) -> Plan[I, Mapping[str, object]]: ...
-@overload
-def compile_plan(source: Source, /, **options: Unpack[PlanOptions]) -> Plan[None, Mapping[str, object]]: ...
-def compile_plan(*targets: object, inputs: Any = None, **options: Unpack[PlanOptions]) -> Plan[Any, Any]:
-    """Check everything that the targets reach and return the plan that runs it.
-
-    Args:
-        targets: One unit, several units, a graph, a module, or the name of a module.
-        inputs: A dataclass that holds the plan's inputs, for typed calls of `run`.
-        options: See `PlanOptions`.
-
-    Raises:
-        InvalidPlan: With a `PlanFault` for every fault of the graph.
-        UnknownOption: An option does not exist.
-        InvalidOption: An option has a value it cannot have.
-        InvalidDeclaration: A target is no unit.
-    """
-    settings = plan_settings("compile_plan()", PlanSettings(), cast("Mapping[str, object]", options))
-    whole = _whole_graph(targets)
-    chosen = [(layer, None) for layer in whole] if whole is not None else [_target(target) for target in targets]
-    wiring, steps = compile_wiring(chosen, inputs, settings)
-    if whole is not None:
-        shape = Shape("mapping", _sinks(wiring))
-    else:
-        shape = Shape("one" if len(steps) == 1 else "tuple", steps)
-    return Plan(build_program(wiring, settings, MappingProxyType({})), inputs, shape)
-
-
-def _whole_graph(targets: Sequence[object]) -> Namespace | None:
-    """Return the graph that is the one target, if it is one."""
-    if not targets:
-        message = "compile_plan() needs a target: a unit, several units, a graph or a module."
-        raise InvalidDeclaration(message)
-    target = targets[0]
-    if len(targets) > 1 or not isinstance(target, (Namespace, ModuleType, str)):
-        return None
-    if isinstance(target, Namespace):
-        return target
-    if isinstance(target, ModuleType):
-        return units_of_module(target)
-    return _named_module(target)
-
-
-def _named_module(name: str) -> Namespace:
-    """Import a module by its name; an error inside the module goes through as it is."""
-    if not all(part.isidentifier() for part in name.split(".")):
-        message = f"compile_plan({name!r}): that is no name of a module; pass 'package.module', a graph, or the units."
-        raise InvalidDeclaration(message)
-    try:
-        return units_of_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise
-        message = (
-            f"compile_plan({name!r}): there is no module {error.name!r}; "
-            "correct the name, or pass a unit, a graph or a module."
-        )
-        raise InvalidDeclaration(message) from error
-
-
-def _target(target: object) -> tuple[AnyLayer, object]:
-    found = normalise(target)
-    if found is None:
-        if isinstance(target, (Namespace, ModuleType, str)):
-            message = f"compile_plan() takes a whole graph or module alone; pass {shown(target)} by itself, or units."
-        else:
-            message = f"compile_plan() takes units, not {shown(target)}{advice(target)}."
-        raise InvalidDeclaration(message)
-    return found
-
-
-def _sinks(wiring: Wiring) -> tuple[int, ...]:
-    """Return the steps that no other step depends on. A member of a process is one its process depends on."""
-    return tuple(step for step in wiring.steps() if not wiring.successors[step])

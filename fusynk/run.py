@@ -6,7 +6,7 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Generic, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, cast, overload
 
 from typing_extensions import TypeVar
 
@@ -32,6 +32,9 @@ from fusynk._core.registry import AnyLayer
 from fusynk._core.report import Report, make_report
 from fusynk._core.wiring import Wiring
 from fusynk.errors import ArtifactUnavailable, UnknownStep, did_you_mean
+
+if TYPE_CHECKING:
+    from fusynk.render.marks import Mark
 
 A_co = TypeVar("A_co", covariant=True)
 T = TypeVar("T")
@@ -257,6 +260,37 @@ class Run(Generic[A_co]):
             return text
         Path(path).write_text(text, "utf-8", newline="\n")
         return None
+
+    def draw(self, *, width: int | None = None, colour: bool = False, ascii_only: bool = False) -> str:
+        """Return the dependency graph as text, with the state of each step.
+
+        Args:
+            width: Cells that there are; `None` for as many as it takes.
+            colour: Whether to paint steps in the colours of their states.
+            ascii_only: Whether to keep to ASCII.
+        """
+        from fusynk.render import pictures  # noqa: PLC0415 - loaded when something is drawn
+
+        return pictures.as_text(self._wiring, self._states, width=width, colour=colour, ascii_only=ascii_only)
+
+    def to_svg(self) -> str:
+        """Return the dependency graph as an SVG document, with the state of each step."""
+        from fusynk.render import pictures  # noqa: PLC0415 - loaded when something is drawn
+
+        return pictures.as_svg(self._wiring, self._states)
+
+    def to_mermaid(self) -> str:
+        """Return the dependency graph as a Mermaid flowchart, with the state of each step."""
+        from fusynk.render import pictures  # noqa: PLC0415 - loaded when something is drawn
+
+        return pictures.as_mermaid(self._wiring, self._states)
+
+    @property
+    def _states(self) -> "dict[str, Mark]":
+        state = self._scheduler.state
+        return {
+            self._wiring.names[step]: cast("Mark", Status(state[step]).name.lower()) for step in self._wiring.steps()
+        }
 
     def __repr__(self) -> str:
         """Say how the run ended, without showing values."""

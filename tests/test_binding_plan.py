@@ -170,7 +170,8 @@ class TestInputs:
         graph = Graph("names")
         namespace: dict[str, Any] = {}
         exec(f"def step({name}): return {name}", namespace)  # noqa: S102 - the only way to such a parameter
-        unit: Any = graph.add_layer(namespace["step"])
+        add_layer: Any = graph.add_layer
+        unit: Any = add_layer(namespace["step"])
 
         assert simulate(compile_plan(unit), {name: 3}).result == 3
         assert compile_plan(unit).run_sync(**{name: 4}).result == 4

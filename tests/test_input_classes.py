@@ -92,9 +92,8 @@ def test_a_field_of_another_type_is_found_at_compile(form: Any) -> None:
     async def pay(amount: Decimal) -> None: ...
 
     with pytest.raises(errors.InvalidPlan) as caught:
-        compile_plan(compile_target := graph.units["pay"], inputs=form)
+        compile_plan(graph.units["pay"], inputs=form)
 
-    assert compile_target.unit.name == "pay"
     assert f"{form.__name__}.amount is int" in str(caught.value)
 
 

@@ -75,7 +75,7 @@ WRONG_FOR_UNITS: Mapping[str, list[object]] = {
     "retry_on": ["OSError", 3, None, (OSError, "x"), [OSError]],
     "run_in": ["process", "", None, 1],
     "abandon_on_timeout": [1, "yes", None],
-    "tags": ["slow", [1], 3, None, b"slow"],
+    "tags": ["slow", [1], 3, None, b"slow", {"slow": True}],
     "compensate": ["release", 3, lambda: None],
     "limit": ["tmdb"],
     "weight": [2, 0],
@@ -201,7 +201,15 @@ class TestOfUnits:
 
     @pytest.mark.parametrize(
         "wrong",
-        [{"base": -1}, {"base": INFINITY}, {"base": "1"}, {"base": 1, "factor": 0.5}, {"base": 1, "max": NOT_A_NUMBER}],
+        [
+            {"base": -1},
+            {"base": INFINITY},
+            {"base": "1"},
+            {"base": True},
+            {"base": 1, "jitter": "no"},
+            {"base": 1, "factor": 0.5},
+            {"base": 1, "max": NOT_A_NUMBER},
+        ],
         ids=str,
     )
     def test_a_wrong_backoff_is_refused_when_it_is_made(self, wrong: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusynk import Batch, Graph, Plan, Succeeded, compile_plan, current_step, each, errors, run_of, use
+from fusynk.executors.threads import InlineExecutor
 from fusynk.testing import run_virtual, simulate
 from fusynk.testing.virtual import Backend
 from tests.observing import ROOT, assert_settled, heard, running_tasks
@@ -271,8 +272,8 @@ def test_a_child_task_that_fails_ends_the_run_with_its_error(backend: Backend) -
     trace = simulate(compile_plan(consume), backend=backend)
 
     error: Any = trace.error
-    assert isinstance(error, ExceptionGroup)
-    assert error.split(ConnectionError)[1] is None
+    assert type(error) is ExceptionGroup
+    assert [type(one) for one in error.exceptions] == [ConnectionError]
     assert (trace.run.cause, trace.seconds, seen) == ("broker", 3, ["left broker"])
     assert trace.run.teardown_failures == {"broker": error}
 
@@ -429,7 +430,7 @@ def test_the_yield_evaluates_to_what_ended_the_run(backend: Backend) -> None:
     assert after(hang, deadline=5) == [errors.DeadlineExceeded] * 2
 
     told.clear()
-    run_virtual(cancelled_by_a_scope, plan_of(hang), backend=backend)
+    run_virtual(cancelled_by_a_scope, plan_of(hang).options(executor=InlineExecutor()), backend=backend)
     assert [type(one) for one in told] == [errors.RunCancelled] * 2
 
 

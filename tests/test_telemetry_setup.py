@@ -38,7 +38,7 @@ installed.shutdown()
 
     told = [json.loads(line) for line in err.splitlines()]
     assert [document["name"] for document in told if "kind" in document] == ["attempt 1", "layer step", "plan step"]
-    knows_events = "event_name" in signature(Logger.emit).parameters  # versions before 1.36 do not
+    knows_events = "event_name" in signature(Logger.emit).parameters  # versions before 1.38 do not
     events = [document["event_name"] for document in told if "event_name" in document]
     assert events == (["fusynk.milestone"] if knows_events else [])
     [metrics] = [document for document in told if "resource_metrics" in document]

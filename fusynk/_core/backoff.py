@@ -29,8 +29,10 @@ class Backoff:
         """Refuse delays that make no sense."""
         for name, least in (("base", 0.0), ("factor", 1.0), ("max", 0.0)):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not least <= value < float("inf"):
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value < float("inf"):
                 raise InvalidOption(f"backoff({name}=...) must be a number from {least:g} up, not {value!r}.")
+        if not isinstance(self.jitter, bool):
+            raise InvalidOption(f"backoff(jitter={self.jitter!r}) must be True or False.")
 
     def delay(self, attempt: int, draw: Callable[[], float]) -> float:
         """Return the seconds to wait after a failed attempt.

@@ -14,6 +14,7 @@ from fusynk._core.markers import Artifact
 from fusynk._core.nested import PlanLike
 from fusynk._core.options import LayerOptions, Mode, WorkerOptions, unit_options
 from fusynk._core.registry import Namespace
+from fusynk._core.savable import SavableGraph
 from fusynk.errors import InvalidDeclaration, InvalidOption
 
 P = ParamSpec("P")
@@ -283,7 +284,7 @@ class ProcessDecorator:
         return declare_unit("@process", Process, self._namespace, None, members=group, options=merged)
 
 
-class Graph(Namespace):
+class Graph(SavableGraph):
     """An explicit graph: units declared by its own decorators, or added and removed by hand.
 
     >>> orders = Graph("orders")

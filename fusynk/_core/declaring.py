@@ -19,7 +19,9 @@ from fusynk._core.unit import Members, Unit, UnitKind
 from fusynk.errors import InvalidDeclaration, InvalidOption, shown
 
 NOTHING_BOUND: Mapping[str, Artifact[object] | str] = MappingProxyType({})
-_OWN_FILES = frozenset({__file__, str(PurePath(__file__).with_name("declare.py"))})
+_OWN_FILES = frozenset(
+    str(PurePath(__file__).with_name(name)) for name in ("declare.py", "declaring.py", "loading.py", "savable.py")
+)
 
 
 def members_of(units: tuple[object, ...], mode: Mode, size: int, delay: float) -> Members:

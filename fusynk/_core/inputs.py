@@ -60,7 +60,7 @@ def _gather(drafts: dict[str, _Draft], node: Node, parameter: Parameter, faults:
     unit = cast("Unit", node.unit)
     wanted = resolve_annotation(node.function, parameter.annotation)
     if wanted is UNSET and node.layer is not None and parameter is node.parameters[0]:
-        wanted = node.layer.home or UNSET  # the `self` of a method
+        wanted = _type_of_self(node.layer)
     draft = drafts.get(name)
     if draft is None:
         drafts[name] = _Draft(wanted, unit, default, unit, default is UNSET, [unit.name])
@@ -84,6 +84,14 @@ def _gather(drafts: dict[str, _Draft], node: Node, parameter: Parameter, faults:
             "agree on one, or rename one of the parameters."
         )
         faults.add(InputConflict, unit, message)
+
+
+def _type_of_self(layer: "AnyLayer") -> object:
+    """Return the class whose instance the first parameter of a method is; a static method has none."""
+    if layer.home is None or layer.attribute is None:
+        return UNSET
+    found = cast("object", inspect.getattr_static(layer.home, layer.attribute, None))
+    return UNSET if isinstance(found, staticmethod) else layer.home
 
 
 def _same(one: object, other: object) -> bool:

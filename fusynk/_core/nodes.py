@@ -10,7 +10,7 @@ from fusynk._core.faults import Faults
 from fusynk._core.layer import BoundLayer, ClassScope, Layer, plain_function
 from fusynk._core.markers import Artifact, Each, Predicate, Use, When, advice
 from fusynk._core.model import UNSET
-from fusynk._core.registry import AnyLayer, resolve_name
+from fusynk._core.registry import AnyLayer, Namespace, resolve_name
 from fusynk._core.signature import Parameter, read_parameters
 from fusynk._core.unit import Members, Unit
 from fusynk._core.wiring import ABSENT, FROM_INPUT, EdgeKind
@@ -100,6 +100,7 @@ class Collector:
         self.nodes: list[Node] = []
         self._faults = faults
         self._known: dict[tuple[int, int], Node] = {}
+        self._loaded: list[Namespace] = []
         self._open: list[Node] = []
         self._edges: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._parameters: dict[tuple[int, bool], tuple[Parameter, ...]] = {}
@@ -117,6 +118,8 @@ class Collector:
         known = self._known.get(key)
         if known is None:
             unit = layer.unit
+            if unit.namespace.is_loaded and unit.namespace not in self._loaded:
+                self._loaded.append(unit.namespace)
             function = unit.function
             if function is not None and instance is not None and not isinstance(instance, ClassScope):
                 function = cast("Callable[..., object]", MethodType(function, instance))
@@ -232,7 +235,17 @@ class Collector:
         except (PlanFault, InvalidDeclaration) as error:
             self._faults.add(UnknownDependency, unit, f"depends on {error}")
             return None
-        return self._node(layer, instance)
+        return self._node(self._stand_in(layer, unit) if self._loaded else layer, instance)
+
+    def _stand_in(self, layer: AnyLayer, unit: Unit) -> AnyLayer:
+        """Return the unit of a loaded graph that an original one became there.
+
+        Markers in the signatures of functions that a file names still mean the units that the code declares.
+        """
+        if layer.unit.namespace.is_loaded:
+            return layer
+        own_first = sorted(self._loaded, key=lambda graph: graph is not unit.namespace)
+        return next((found for graph in own_first if (found := graph.stand_in(layer)) is not None), layer)
 
     def _found(self, source: Artifact[object] | str, unit: Unit) -> tuple[AnyLayer, object]:
         if isinstance(source, str):

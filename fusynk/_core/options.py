@@ -125,7 +125,7 @@ def _is_error_type(value: object) -> bool:
 
 
 def _is_tags(value: object) -> bool:
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
         return False
     return all(isinstance(tag, str) for tag in cast("Iterable[object]", value))
 

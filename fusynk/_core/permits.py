@@ -34,8 +34,8 @@ class Ticket:
         sequence: Its place in the order of coming.
         is_granted: Whether its step may start, or has begun.
         has_begun: Whether its step has begun and has not ended.
-        is_borrowed: Whether it uses the permit of the step around its run.
-        is_lent: Whether a step of a nested run uses it.
+        source: The ticket of the step around its run whose permit it uses, or `None`.
+        lent_to: The ticket of a nested run's step that uses it, or `None`.
     """
 
     lane: "Lane"
@@ -44,8 +44,8 @@ class Ticket:
     sequence: int
     is_granted: bool = False
     has_begun: bool = False
-    is_borrowed: bool = False
-    is_lent: bool = False
+    source: "Ticket | None" = None
+    lent_to: "Ticket | None" = None
 
 
 @dataclass(slots=True, eq=False)
@@ -54,15 +54,24 @@ class Lane:
 
     Attributes:
         place: Where they would start.
+        permits: What they wait for.
         lender: The permit of the step around the run, or `None`.
         queue: Who waits, first come first.
         granted: Who may start and has not begun.
+        is_parked: Whether it is passed over until its run has room again.
     """
 
     place: Place
+    permits: "Permits"
     lender: Ticket | None
     queue: deque[Ticket] = field(default_factory=deque[Ticket])
     granted: dict[Ticket, None] = field(default_factory=dict[Ticket, None])
+    is_parked: bool = False
+
+    def __post_init__(self) -> None:
+        """Know no lender of another event loop."""
+        if self.lender is not None and self.lender.lane.permits is not self.permits:
+            self.lender = None
 
     def has_room(self) -> bool:
         """Tell whether one more step could start."""
@@ -70,7 +79,7 @@ class Lane:
 
     def can_borrow(self) -> bool:
         """Tell whether the permit of the step around the run is there to be used."""
-        return self.lender is not None and self.lender.has_begun and not self.lender.is_lent
+        return self.lender is not None and self.lender.has_begun and self.lender.lent_to is None
 
 
 class Permits:
@@ -164,6 +173,14 @@ class Permits:
                 break
         self._remind_somebody(now)
 
+    def unpark(self, lane: Lane) -> None:
+        """Look at a lane again: its run may have room."""
+        if lane.is_parked:
+            lane.is_parked = False
+            self._note_head(lane)
+            if lane.lender is not None and lane.queue:
+                self._nested[lane] = None
+
     def remind(self, now: float) -> None:
         """Serve at the time that somebody was told to come back."""
         self._reminded = (-math.inf, None)
@@ -179,19 +196,25 @@ class Permits:
 
     def _use(self, ticket: Ticket) -> None:
         ticket.is_granted = True
-        if ticket.lane.lender is not None and ticket.lane.can_borrow():
-            ticket.is_borrowed = ticket.lane.lender.is_lent = True
+        lender = ticket.lane.lender
+        if lender is not None and ticket.lane.can_borrow():
+            ticket.source, lender.lent_to = lender, ticket
         else:
             self._used += ticket.weight
 
     def _return(self, ticket: Ticket) -> None:
+        """Give back what a ticket uses. A step that uses it meanwhile, and outlives it, goes on with what it used."""
         if ticket in ticket.lane.granted:
             self._drop_granted(ticket)
-        if ticket.is_borrowed and ticket.lane.lender is not None:
-            ticket.lane.lender.is_lent = False
+        source, borrower = ticket.source, ticket.lent_to
+        if source is not None:
+            source.lent_to = borrower
         else:
-            self._used -= ticket.weight
-        ticket.is_granted = ticket.has_begun = ticket.is_borrowed = False
+            self._used += (borrower.weight if borrower is not None else 0) - ticket.weight
+        if borrower is not None:
+            borrower.source = source
+        ticket.source = ticket.lent_to = None
+        ticket.is_granted = ticket.has_begun = False
 
     def _drop_granted(self, ticket: Ticket) -> None:
         lane = ticket.lane
@@ -204,6 +227,7 @@ class Permits:
         """Take back what was granted to steps that cannot start after all. They keep their place in the queue."""
         stuck = [lane for lane in self._keeping if not lane.place.holds(len(lane.granted))]
         for lane in stuck:
+            lane.is_parked = False
             for ticket in reversed(lane.granted.copy()):
                 self._return(ticket)
                 lane.queue.appendleft(ticket)
@@ -215,31 +239,36 @@ class Permits:
     def _note_waiting(self, ticket: Ticket) -> None:
         self._waiting[ticket.sequence] = ticket
         self._note_head(ticket.lane)
-        if ticket.lane.lender is not None:
+        if ticket.lane.lender is not None and not ticket.lane.is_parked:
             self._nested[ticket.lane] = None
 
     def _note_head(self, lane: Lane) -> None:
-        if lane.queue:
+        if lane.queue and not lane.is_parked:
             heappush(self._heads, lane.queue[0].sequence)
         else:
             self._nested.pop(lane, None)
 
+    def _park(self, lane: Lane) -> None:
+        """Pass over a lane without room; otherwise each grant would look through all of them."""
+        lane.is_parked = True
+        self._nested.pop(lane, None)
+
     def _next_lane(self) -> Lane | None:
         """Return the lane whose first step is next: who can re-enter before all others, who may wait for just that."""
-        for lane in self._nested:
-            if lane.can_borrow() and lane.has_room():
+        for lane in list(self._nested):
+            if not lane.can_borrow():
+                continue
+            if lane.has_room():
                 return lane
-        passed: list[int] = []
-        found: Lane | None = None
-        while self._heads and found is None:
-            sequence = heappop(self._heads)
-            ticket = self._waiting.get(sequence)
-            if ticket is not None and ticket.lane.queue[0] is ticket and sequence not in passed[-1:]:
-                passed.append(sequence)
-                found = ticket.lane if ticket.lane.has_room() else None
-        for sequence in passed:
-            heappush(self._heads, sequence)
-        return found
+            self._park(lane)
+        while self._heads:
+            ticket = self._waiting.get(self._heads[0])
+            if ticket is not None and not ticket.lane.is_parked and ticket.lane.queue[0] is ticket:
+                if ticket.lane.has_room():
+                    return ticket.lane
+                self._park(ticket.lane)
+            heappop(self._heads)
+        return None
 
     # The rate
 

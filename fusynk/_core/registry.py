@@ -29,10 +29,14 @@ class Namespace:
 
     Args:
         name: The graph's name; the module's name for an implicit one.
+
+    Attributes:
+        is_loaded: Whether it was made from a file, which names functions whose markers mean other units.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.is_loaded = False
         self._units: dict[str, AnyLayer] = {}
 
     @property
@@ -51,6 +55,12 @@ class Namespace:
     def names(self, scope: str = "") -> tuple[str, ...]:  # noqa: ARG002 - as above
         """Return the names that a unit can use."""
         return tuple(self._units)
+
+    def stand_in(self, original: AnyLayer) -> AnyLayer | None:
+        """Return the unit of this graph that has the name and the function of one of another graph, or `None`."""
+        unit = original.unit
+        found = self._units.get(unit.name)
+        return found if found is not None and found.unit.function == unit.function else None
 
     def add(self, layer: AnyLayer) -> None:
         """Take in a unit.

@@ -149,6 +149,25 @@ class Wiring:
         """Return the steps that a user declared, in topological order."""
         return [step for step in range(len(self.names)) if step not in self.delays]
 
+    def step_names(self) -> list[str]:
+        """Return the names of the declared steps, in topological order."""
+        return [self.names[step] for step in self.steps()]
+
+    def dependencies(self) -> list[tuple[int, ...]]:
+        """Return what each declared step waits for, in the order of `steps()`; run modes lead past their barriers.
+
+        The numbers are places in `steps()`.
+        """
+        place = {step: number for number, step in enumerate(self.steps())}
+        found: list[tuple[int, ...]] = []
+        for step in place:
+            sources: dict[int, None] = {}
+            for source in self.predecessors[step]:
+                reached = self.predecessors[source] if source in self.delays else (source,)
+                sources.update(dict.fromkeys(place[one] for one in reached))
+            found.append(tuple(sources))
+        return found
+
     def in_order(self, discipline: Discipline) -> tuple[int, ...]:
         """Return the declared steps as one slot would start them."""
         if discipline not in self.orders:

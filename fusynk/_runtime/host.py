@@ -110,9 +110,7 @@ class Host:
     def poke(self) -> None:
         """Wake the host if there is something for it to see to."""
         scheduler = self._run.scheduler
-        limits = self._run.preparation.limits
-        if limits.pending:
-            limits.reconsider()
+        self._run.reconsider_limits()
         if scheduler.ready or not scheduler.unfinished or self._run.stopping or scheduler.notices:
             self.wake()
 

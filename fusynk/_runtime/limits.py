@@ -51,7 +51,8 @@ class _Slots:
 
     def holds(self, steps: int) -> bool:
         """Tell whether so many steps could start now."""
-        free = self._run.program.settings.concurrency - len(self._run.suspended)
+        run = self._run
+        free = run.program.settings.concurrency - len(run.suspended) - run.concluding
         return steps <= free and (self._places is None or self._places.holds(steps))
 
     def come_back(self, when: float) -> None:
@@ -107,7 +108,7 @@ class LimitDesk:
         found = self._shared.get(key)
         if found is None:
             permits = permits_of(limit)
-            lane = Lane(_Slots(self._run, permits, places), self._around.get(limit))
+            lane = Lane(_Slots(self._run, permits, places), permits, self._around.get(limit))
             found = self._shared[key] = permits, lane
         self._lanes[step] = found
         return found
@@ -132,14 +133,20 @@ class LimitDesk:
         """Give a step's permit back, or its place in the queue."""
         ticket = self._begun.pop(index, None) or self.pending.pop(index, None)
         if ticket is not None:
+            self._unpark()
             permits, _ = self._lanes[self._run.scheduler.step_of(index)]
             permits.give_back(ticket, self._run.clock())
 
     def reconsider(self) -> None:
         """Serve again, because slots of this run were taken or have become free."""
         now = self._run.clock()
+        self._unpark()
         for permits in {permits for permits, _ in self._shared.values()}:
             permits.serve(now)
+
+    def _unpark(self) -> None:
+        for permits, lane in self._shared.values():
+            permits.unpark(lane)
 
     def withdraw(self) -> None:
         """Give back what has not begun: the run starts nothing more."""

@@ -48,6 +48,8 @@ class Runner:
         observed: Whether somebody may want its events who is not among the plan's subscribers.
 
     Attributes:
+        suspended: The slots whose bodies wait for something, by step or item.
+        concluding: How many slots are asking what follows from a failure.
         stopping: Whether nothing more may start.
         by: What ended the run early, or `None`.
         cause: The step and the error that started an abort, or `None`.
@@ -88,6 +90,7 @@ class Runner:
         self._post = loop_poster()
         self.watch = CancellationWatch()
         self.suspended: dict[int, Slot] = {}
+        self.concluding = 0
         self.stopping = False
         self.by: CancelledBy | None = None
         self.cause: tuple[int, BaseException] | None = None
@@ -95,7 +98,8 @@ class Runner:
         self.stuck: list[str] = []
         self.abandoned: list[str] = []
         self.host = Host(self)
-        self.preparation = Preparation(self, executors)
+        self._executors = executors
+        self._preparation: Preparation | None = None
         owes = bool(program.compensations) or program.has_resources
         self.aftermath = Aftermath(self, executors[Body.THREAD]) if owes else None
         self.bus = self._new_bus(instruments) if observed else None
@@ -206,8 +210,7 @@ class Runner:
             passed = self.clock() - self.records.started[index]
             self.host.add_timer(timeout - passed, Due.TIMEOUT, slot)
         self.host.may_suspend = True
-        if self.preparation.limits.pending:
-            self.preparation.limits.reconsider()
+        self.reconsider_limits()
         if self.scheduler.ready:
             self.host.wake()
 
@@ -215,6 +218,18 @@ class Runner:
         """Note that a body which had suspended has ended."""
         self.suspended.pop(index, None)
         self.records.ended[index] = self.clock()
+
+    @property
+    def preparation(self) -> Preparation:
+        """Where steps that are not plain get what they need. Made when the first one comes."""
+        if self._preparation is None:
+            self._preparation = Preparation(self, self._executors)
+        return self._preparation
+
+    def reconsider_limits(self) -> None:
+        """Have others get what this run was granted, should it have no slot left to start it."""
+        if self._preparation is not None and self._preparation.limits.pending:
+            self._preparation.limits.reconsider()
 
     def retry(self, index: int, delay: float) -> None:
         """Let a step wait for its next attempt, without a slot."""
@@ -281,7 +296,8 @@ class Runner:
         if not self.stopping:
             self.stopping = True
             self.by = by
-            self.preparation.limits.withdraw()
+            if self._preparation is not None:
+                self._preparation.limits.withdraw()
         self.host.wake()
 
     def abort(self, index: int, error: BaseException) -> None:

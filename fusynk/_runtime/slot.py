@@ -72,7 +72,7 @@ class Slot:
             run.host.live -= 1
             run.host.poke()
 
-    async def _work(self) -> None:  # noqa: C901 - the hot loop: a call costs what a step may cost
+    async def _work(self) -> None:
         """Start ready steps until there are none, or a body has suspended."""
         run = self._run
         scheduler, records, clock = run.scheduler, run.records, run.clock
@@ -80,8 +80,7 @@ class Slot:
         functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
         started, ended, begin, copy_context = records.started, records.ended, run.begin, run.context.copy
         body, enter, turn_ends = cast("Any", None), run.enter, clock() + _LONGEST_TURN / run.host.live
-        if scheduler.notices:
-            await self._see_to_notices()
+        await self._see_to_notices()
         while ready and not run.stopping:
             index = ready.pop()
             try:
@@ -97,11 +96,10 @@ class Slot:
                 waiting_for = context.run(body.send, None)
             except StopIteration as stop:
                 now = ended[index] = clock()
-                artifact = stop.value
-                if artifact.__class__ in _GENERATORS:
-                    await self._conclude(index, _no_generator(run, index, artifact))
+                if stop.value.__class__ in _GENERATORS:
+                    await self._conclude(index, _no_generator(run, index, stop.value))
                 else:
-                    succeed(index, artifact)
+                    succeed(index, stop.value)
             except MustWait:
                 now = clock()
             except BaseException as error:  # noqa: BLE001 - judged in _conclude
@@ -222,6 +220,8 @@ class Slot:
         run = self._run
         policy = run.program.policies[run.scheduler.step_of(index)]
         question = after_failure(policy, error, run.records.attempt_of(index), run.draw, may_retry=may_retry)
+        run.concluding += 1
+        run.reconsider_limits()
         try:
             return await run_in_context(run.context_of(index), question)
         except BaseException as second:
@@ -232,6 +232,8 @@ class Slot:
                 return GivenUp(final, aborts=policy.on_error != "continue")
             run.interrupt(index, final)
             return None
+        finally:
+            run.concluding -= 1
 
     async def _see_to_notices(self) -> None:
         """Do what the scheduler asked for: hold barriers, and conclude steps that failed before they were called."""

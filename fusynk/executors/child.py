@@ -44,36 +44,33 @@ _DESCRIPTORS = "/dev/fd"
 _PACKAGE = str(Path(__file__).parents[1])
 
 
-class _Main(ModuleType):
+class _MainHere:
     """The parent's main module in a subprocess: it is imported when something of it is asked for.
-
-    It is imported under a name that leaves out what a script does when it is started.
-
-    Args:
-        name: How it is called until then.
 
     Attributes:
         known: Where it is found; `None` in a process that is nobody's child.
     """
 
-    known: Main | None = None
-    _loading = False
+    def __init__(self) -> None:
+        self.known: Main | None = None
+        self._found: ModuleType | None = None
+        self._loading = False
 
-    def __getattr__(self, name: str) -> object:
-        """Import it for anything but what Python asks of every module.
+    def find(self) -> ModuleType | None:
+        """Return the module, or `None` if there is none, or not yet.
 
-        Raises:
-            AttributeError: There is no such name in it.
+        It is imported under a name that leaves out what a script does when it is started.
         """
-        if not name.startswith("__") and sys.modules["__main__"] is self and not self._loading:
-            self._load()
-        if sys.modules["__main__"] is not self:
-            return getattr(sys.modules["__main__"], name)
-        raise AttributeError(name)
-
-    def stand_in(self) -> None:
-        """Take the place of the main module."""
-        sys.modules["__main__"] = sys.modules[_MAIN] = self
+        if self._found is not None or self._loading or self.known is None:
+            return self._found
+        self._loading = True
+        module = ModuleType(_MAIN)
+        try:
+            module.__dict__.update(_names_of(self.known))
+        finally:
+            self._loading = False
+        sys.modules["__main__"] = sys.modules[_MAIN] = self._found = module
+        return module
 
     def refuse_run(self) -> None:
         """Refuse to start subprocesses while it is being imported: they would import it, too, and so on.
@@ -88,19 +85,19 @@ class _Main(ModuleType):
             )
             raise UnguardedScript(message)
 
-    def _load(self) -> None:
-        if self.known is None:
-            return
-        self._loading = True
-        module = ModuleType(_MAIN)
-        try:
-            module.__dict__.update(_names_of(self.known))
-        finally:
-            self._loading = False
-        sys.modules["__main__"] = sys.modules[_MAIN] = module
+
+MAIN_HERE = _MainHere()
 
 
-MAIN_HERE = _Main("__main__")
+class _StandIn(ModuleType):
+    """Holds the place of the main module. It has no names of its own, which could be taken for the module's."""
+
+    def __getattr__(self, name: str) -> object:
+        # What Python asks of every module is no reason to import this one.
+        main = None if name.startswith("__") else MAIN_HERE.find()
+        if main is None:
+            raise AttributeError(name)
+        return getattr(main, name)
 
 
 class _Loader(pickle.Unpickler):  # noqa: S301 - of pickles that come from a parent or its own child, over their pipe
@@ -125,14 +122,15 @@ def type_name_of(value: object) -> str:
 def serve() -> None:
     """Answer requests until the parent hangs up, or is gone."""
     requests, replies = _take_pipes()
-    MAIN_HERE.stand_in()
+    sys.modules["__main__"] = sys.modules[_MAIN] = _StandIn("__main__")
     # The parent decides what an interrupt from the terminal means; it ends its children if need be.
     signal.signal(signal.SIGINT, _ignore)
     inbox: SimpleQueue[bytes | None] = SimpleQueue()
     Thread(target=_listen, args=(requests, inbox), daemon=True).start()
     while (request := inbox.get()) is not None:
         reply = pickle.dumps(_answer(request), pickle.HIGHEST_PROTOCOL)
-        sys.stdout.flush()
+        with suppress(Exception):  # whatever the function has made of it
+            sys.stdout.flush()
         try:
             _write(replies, len(reply).to_bytes(LENGTH_BYTES) + reply)
         except BrokenPipeError:

@@ -19,7 +19,7 @@ from fusynk.errors import (
     UnguardedScript,
     Unsendable,
 )
-from fusynk.executors.child import MAIN_HERE, load, type_name_of
+from fusynk.executors.child import load, type_name_of
 from fusynk.executors.messages import Main, Raised, Reply, Request, Returned, SentStep, Told, Unfit, Unread
 
 _UNGUARDED: Final = f"{UnguardedScript.__module__}.{UnguardedScript.__qualname__}"
@@ -135,13 +135,12 @@ def _parameter(function: Callable[..., object], position: int) -> str:
 
 
 def _main() -> Main:
-    """Return where a subprocess finds the main module: this one's, or in a subprocess its parent's."""
-    if MAIN_HERE.known is not None:
-        return MAIN_HERE.known
+    """Return where a subprocess finds the main module."""
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     path = cast("object", getattr(main, "__file__", None))
-    return Main(None if spec is None else spec.name, path if isinstance(path, str) else None, list(sys.argv))
+    module = None if spec is None or spec.name == "__main__" else spec.name  # that is a folder, which has a file, too
+    return Main(module, path if isinstance(path, str) else None, list(sys.argv))
 
 
 def _running_step() -> SentStep | None:

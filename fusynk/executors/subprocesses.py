@@ -67,10 +67,11 @@ class _Children:
     def __init__(self) -> None:
         self._idle: list[_Child] = []
         self._all: set[_Child] = set()
-        self._end = self._at_end_of_loop()
+        self._end: AsyncGenerator[None] | None = None
 
     async def watch_loop(self) -> None:
-        """Have the subprocesses end with the loop."""
+        """Have the subprocesses end with the loop: every event loop closes its asynchronous generators at its end."""
+        self._end = self._at_end_of_loop()
         await anext(self._end)
 
     async def ask(self, request: bytes, name: str) -> bytes:
@@ -111,7 +112,7 @@ class _Children:
         self._all.discard(child)
 
     async def _at_end_of_loop(self) -> AsyncGenerator[None]:
-        """End all subprocesses. Every event loop closes its asynchronous generators when it ends."""
+        """Wait, as it were, and end all subprocesses."""
         try:
             yield
         finally:
@@ -128,6 +129,9 @@ class _Children:
         for child in list(self._all):
             child.kill()
             await self._bury(child)
+        # Both know the loop, and would keep it in memory.
+        self._idle.clear()
+        self._end = None
 
 
 class _Child:

@@ -263,7 +263,8 @@ class Built:
             declare: Any = self._graph.layer.each if spread else self._graph.layer
             return declare(name=f"s{index}", **options)(function)
         bind = {"p0": self._layers[parameters[0].source]} if bound else {}
-        return self._graph.add_layer(function, name=f"s{index}", bind=bind, **options)
+        add_layer: Any = self._graph.add_layer
+        return add_layer(function, name=f"s{index}", bind=bind, **options)
 
     @staticmethod
     def _give_defaults(function: Any, markers: list[Any], bound: int) -> None:

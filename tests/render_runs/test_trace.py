@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusynk import Graph, Run, compile_plan, each, process, use
+from fusynk import Batch, Graph, Run, compile_plan, each, milestone, process, use
 from fusynk.testing import simulate
 from fusynk.testing.virtual import Backend
 from tests.render_runs.plans import HOSTILE, chain, films, named, shop, waiting
@@ -183,6 +183,25 @@ def test_steps_that_take_no_time_lie_one_after_the_other_in_their_lane() -> None
     assert len(picture.arrows) == 499
 
 
+def test_milestones_are_instants_on_the_attempt_that_reported_them_without_their_values() -> None:
+    graph, calls = Graph("milestones"), list[int]()
+
+    @graph.layer(retries=1, retry_delay=5)
+    async def encode() -> None:
+        calls.append(1)
+        await anyio.sleep(1)
+        milestone("half", film="secret")
+        await anyio.sleep(1)
+        milestone("end")
+        if len(calls) == 1:
+            raise OSError
+
+    text = simulate(compile_plan(encode)).run.to_trace()
+
+    assert read_back(text).instants == [("half", "encode"), ("end", "encode")] * 2
+    assert "secret" not in text
+
+
 def test_names_of_any_kind_make_valid_json() -> None:
     text = simulate(named(HOSTILE)).run.to_trace()
 
@@ -252,6 +271,6 @@ def test_the_parameter_of_a_fan_out_that_was_replaced_still_has_its_arrow() -> N
     async def total(batch: object = use(doubled)) -> object:
         return batch
 
-    plan = compile_plan(total).override(doubled.returns([2]))
+    plan = compile_plan(total).override(doubled.returns(Batch({0: 2})))
 
     assert arrows_of(simulate(plan).run) == Counter([("numbers", "doubled"), ("doubled", "total")])

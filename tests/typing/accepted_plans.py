@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
 from types import ModuleType
 from typing import Any, assert_type
 
 from fusynk import (
     AttemptRecord,
     Batch,
+    Graph,
     Layer,
     Outcome,
     Override,
@@ -174,6 +176,28 @@ assert_type(
     ),
     Plan[Purchase, str],
 )
+
+
+# Files of graphs
+
+
+class Drafts(Graph):
+    """A graph of a kind of its own."""
+
+
+def filed(path: Path, module: ModuleType) -> None:
+    orders.save(path)
+    orders.save("orders.json")
+    assert_type(Graph.load(path, allow=[module, "pkg."]), Graph)
+    assert_type(Graph.load("orders.json", allow=("pkg.orders",)), Graph)
+    assert_type(Drafts.load(path, allow={"pkg.orders"}), Drafts)
+    try:
+        compile_plan(Graph.load(path, allow=[]))
+    except errors.GraphFileError as refused:
+        assert_type(refused.where, str)
+        assert_type(refused.path, str)
+    except errors.UnsavableGraph as refused:
+        assert_type(refused.problems, tuple[str, ...])
 
 
 # Runs

@@ -111,9 +111,7 @@ class Terminal:
 
 
 @contextmanager
-def terminal(
-    width: int = 80, height: int = 24, *, encoding: str = "utf-8"
-) -> Generator[tuple[Terminal, TextIO]]:
+def terminal(width: int = 80, height: int = 24, *, encoding: str = "utf-8") -> Generator[tuple[Terminal, TextIO]]:
     """A terminal, and the stream that leads to it. What is shown is complete after the block."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))

@@ -171,8 +171,9 @@ class RunLines:
                 self._write(_ENDINGS[event.status], text, plan=self._plan, status=event.status, seconds=seconds)
             case kind if kind in _LINES:
                 line = _LINES[kind]
-                values = {name: getattr(event, field) for name, field in line.fields.items()}
-                self._write(line.level, line.text, layer=event.step, **values)
+                if _NUMBERS[line.level] >= self._lowest:
+                    values = {name: getattr(event, field) for name, field in line.fields.items()}
+                    self._write(line.level, line.text, layer=event.step, **values)
             case _:
                 pass
 

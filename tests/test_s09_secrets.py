@@ -192,6 +192,16 @@ def test_s9_capture_names_what_spans_may_show(backend: Backend) -> None:
     assert "fusynk.layer.result" not in failed
 
 
+def test_s9_the_error_of_a_plain_function_is_shown(backend: Backend) -> None:
+    @layer(run_in="inline")
+    def fails() -> None:
+        raise LookupError("not there")
+
+    shown = captured(compile_plan(fails, capture={"errors", "results"}), backend)
+
+    assert shown == {"exception.message": "not there"}
+
+
 def test_s9_a_function_decides_what_may_be_shown_of_each_value(backend: Backend) -> None:
     offered: list[Captured] = []
 

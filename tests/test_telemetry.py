@@ -456,6 +456,7 @@ async def test_p17_baggage_of_the_caller_reaches_bodies_and_nothing_leaks_out() 
 
 def trace_parent() -> int:
     """The id of the span that is current in a subprocess."""
+    milestone("asked")
     return current_id()
 
 
@@ -465,7 +466,9 @@ async def test_p17_a_subprocess_continues_the_trace() -> None:
     with telemetry.capture() as recording:
         run = await compile_plan(asked).run()
 
+    assert_whole(recording)
     assert run.result == id_of(span_named(recording, "layer asked"))
+    assert [event.span_id for event in recording.log_events] == [run.result]
 
 
 # Metrics

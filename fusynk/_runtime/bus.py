@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -150,24 +151,26 @@ class Bus:
     def _forget(self, ear: Ear) -> None:
         self._listen_to(*[other for other in self._ears if other is not ear])
 
-    def remove(self, ear: Ear, error: BaseException) -> None:
+    def remove(self, ear: FallibleEar, error: BaseException) -> None:
         """Ask a listener no more. What it raised goes on if it is a keyboard interrupt."""
         self._forget(ear)
         if isinstance(error, KeyboardInterrupt):
             self._run.crash(error)
         else:
-            logger.bind(run_id=self._run.run_id).warning(
-                "A subscriber raised {} and is told no more", type(error).__name__
-            )
+            self._warn(_name_of(ear), "A subscriber raised {} and is told no more", type(error).__name__)
 
     def note_failure(self, ear: FallibleEar, error: BaseException) -> None:
         """Count what a listener raised, from any thread, and log it at the first, tenth, hundredth time."""
         with self._lock:
             failures = self._failed[ear] = self._failed.get(ear, 0) + 1
         if str(failures).strip("0") == "1":
-            logger.bind(run_id=self._run.run_id, subscriber=_name_of(ear)).warning(
-                "A subscriber raised {} ({} so far); the run goes on", type(error).__name__, failures
-            )
+            told = "A subscriber raised {} ({} so far); the run goes on"
+            self._warn(_name_of(ear), told, type(error).__name__, failures)
+
+    def _warn(self, subscriber: str, message: str, *facts: object) -> None:
+        """Log what becomes of a listener. A sink that raises must not hurt the run either."""
+        with suppress(Exception):
+            logger.bind(run_id=self._run.run_id, subscriber=subscriber).warning(message, *facts)
 
     @property
     def failures(self) -> Mapping[str, int]:
@@ -213,13 +216,13 @@ class Bus:
 
     def note_run_started(self) -> None:
         """Let threads begin to listen, and tell that the run begins."""
-        for thread in self._threads:
+        for thread in tuple(self._threads):
             try:
                 thread.start()
             except RuntimeError as error:
-                self.note_failure(thread, error)
+                self._threads.remove(thread)
                 self._forget(thread)
-                thread.ended.set()
+                self.note_failure(thread, error)
         wiring = self._run.program.wiring
         steps = wiring.in_order(self._run.scheduler.discipline) if self._ears else ()
         self.emit(RunStarted, tuple([wiring.names[step] for step in steps]), self._run.parent_id)
@@ -304,8 +307,7 @@ class Bus:
         if thread.ended.is_set():
             thread.join()
         else:
-            name = _name_of(thread)
-            logger.bind(run_id=self._run.run_id, subscriber=name).warning("The thread of a subscriber was left behind")
+            self._warn(_name_of(thread), "The thread of a subscriber was left behind")
 
 
 def _raise(error: BaseException) -> None:

@@ -11,7 +11,8 @@ from rich.style import Style
 from fusynk._core.model import Status
 from fusynk._core.records import NEVER, Records
 from fusynk.render.bars import Axis, Bar, Glyphs, Mark, bar_of, is_written, painted, round_up, scale, short_time
-from fusynk.render.words import counted, failures_of, for_terminal, kinds_of, padded, remark, shortened
+from fusynk.render.escape import for_terminal
+from fusynk.render.words import counted, failures_of, kinds_of, padded, remark, shortened
 
 Line = list[Segment]
 
@@ -44,6 +45,7 @@ _MARKS: "dict[int, Mark]" = {
 class _Row:
     """What a line says of a step."""
 
+    index: int
     name: str
     mark: Mark
     since: float
@@ -152,7 +154,7 @@ class Board:
         known = set(chosen)
         chosen += islice((step for step in reversed(self._ended) if step not in known), room - len(chosen))
         rows = [self._row(step, now) for step in chosen]
-        return sorted(rows, key=lambda row: row.since), max(0, more)
+        return sorted(rows, key=lambda row: (row.since, row.index)), max(0, more)
 
     def _row(self, step: int, now: float) -> _Row:
         state = self._scheduler.state[step]
@@ -192,7 +194,15 @@ class Board:
         in_ascii = self._glyphs.rest.isascii()
         name = for_terminal(self._scheduler.name_of(step), ascii_only=in_ascii)
         said = for_terminal(said, ascii_only=in_ascii)
-        return _Row(name=name, mark=mark, since=bars[0].started if bars else until, until=until, bars=bars, remark=said)
+        return _Row(
+            index=step,
+            name=name,
+            mark=mark,
+            since=bars[0].started if bars else until,
+            until=until,
+            bars=bars,
+            remark=said,
+        )
 
     def _drawn(self, row: _Row, names: int, axis: Axis) -> Line:
         """Return a line with bars."""
@@ -230,7 +240,8 @@ class Board:
         mark: Mark = "running"
         counts = self._counts()
         if is_over:
-            mark = "failed" if counts["failed"] else "cancelled" if counts["cancelled"] else "succeeded"
+            has_failed = Status.FAILED in self._scheduler.state
+            mark = "failed" if has_failed else "cancelled" if counts["cancelled"] else "succeeded"
         text = self._said_at_end(counts, passed) if is_over else self._said_meanwhile(counts, passed)
         if cell_len(text) > width - 2:
             text = set_cell_size(text, max(0, width - 2)).rstrip()

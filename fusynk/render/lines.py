@@ -24,8 +24,9 @@ from fusynk._core.events import (
     ThreadAbandoned,
 )
 from fusynk.render.bars import short_time
+from fusynk.render.escape import for_terminal
 from fusynk.render.streams import encodable, takes_more, warn
-from fusynk.render.words import LONGEST_NAME, counted, for_terminal, shortened
+from fusynk.render.words import LONGEST_NAME, counted, shortened
 
 _MOST_PENDING = 1000
 _TIME = 9
@@ -150,17 +151,19 @@ class Lines:
                 return _of_aftermath(event, step)
 
     def _write(self, line: str) -> None:
-        """Write a line, after those that had to wait."""
-        if len(self._pending) < _MOST_PENDING:
-            self._pending.append(line)
-        else:
+        """Write a line, after those that had to wait; of too many, the oldest are counted instead."""
+        if len(self._pending) == _MOST_PENDING:
+            self._pending.popleft()
             self._lost += 1
+        self._pending.append(line)
         while self._pending and takes_more(self._stream):
-            self._stream.write(encodable(f"{self._pending.popleft()}\n", self._stream))
+            if self._lost:
+                text = f"{'...':>{_TIME}}  {counted(self._lost, 'line')} of progress could not be written"
+                self._lost = 0
+            else:
+                text = self._pending.popleft()
+            self._stream.write(encodable(f"{text}\n", self._stream))
             self._stream.flush()
-        if self._lost and not self._pending:
-            self._pending.append(f"{'...':>{_TIME}}  {counted(self._lost, 'line')} of progress could not be written")
-            self._lost = 0
 
 
 def _of_aftermath(event: StepEvent, step: str) -> str:

@@ -3,14 +3,17 @@
 import sys
 from contextlib import suppress
 from threading import RLock
-from typing import TextIO, cast
+from typing import IO, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.segment import Segment
 
 from fusynk.render.board import Line
-from fusynk.render.streams import leads_to_the_same, takes_more
+from fusynk.render.outlet import Outlet
+from fusynk.render.streams import leads_to_the_same
+
+_PATIENCE = 0.5  # seconds that a terminal on hold may hold up the end of a run
 
 
 class _Picture:
@@ -24,6 +27,14 @@ class _Picture:
         for line in self._lines:
             yield from line
             yield Segment.line()
+
+
+class _Console(Console):
+    """A console that is no reason for a program to end."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the error out; rich would close the standard output and exit."""
+        raise BrokenPipeError
 
 
 class _Above:
@@ -63,7 +74,8 @@ class Screen:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._console = Console(file=stream, force_terminal=True, force_interactive=True)
+        self._outlet = Outlet(stream)
+        self._console = _Console(file=cast("IO[str]", self._outlet), force_terminal=True, force_interactive=True)
         self._live: Live | None = None
         self._lock = RLock()
         self._stand_ins: dict[str, _Above] = {}
@@ -72,13 +84,14 @@ class Screen:
     @property
     def size(self) -> tuple[int, int]:
         """The width and the height of the terminal, in cells."""
+        self._console.size = self._outlet.size()
         return self._console.size
 
     def draw(self, lines: list[Line]) -> None:
-        """Show these lines in place of the former ones, unless the terminal is on hold."""
-        if not takes_more(self._stream):
-            return
+        """Show these lines in place of the former ones, unless the terminal has not taken those yet."""
         with self._lock:
+            if not self._outlet.has_room():
+                return
             self._stand_in()
             if self._live is None:
                 self._end_open_line()
@@ -101,12 +114,14 @@ class Screen:
         """
         with self._lock:
             try:
-                self._take_away()
-                self._end_open_line()
-                if lines and takes_more(self._stream):
+                if self._outlet.has_room(_PATIENCE):
+                    self._take_away()
+                    self._end_open_line()
                     self._console.print(_Picture(lines), end="")
+                    self._outlet.has_room(_PATIENCE)
             finally:
                 self._step_aside()
+                self._outlet.close()
 
     def write_above(self, stream: TextIO, text: str) -> int:
         """Write to a stream of the same terminal."""
@@ -127,7 +142,7 @@ class Screen:
         for stand_in in self._stand_ins.values():
             stand_in.stream.flush()
         if self._is_line_open:
-            self._stream.write("\n")
+            self._outlet.write("\n")
             self._is_line_open = False
 
     def _stand_in(self) -> None:

@@ -24,10 +24,15 @@ def leads_to_the_same(stream: TextIO, other: TextIO) -> bool:
         return False
 
 
-def takes_more(stream: TextIO) -> bool:
-    """Tell whether a stream takes a line now: a pipe that nobody reads, or a terminal on hold, would block the loop."""
+def takes_more(stream: TextIO, patience: float = 0.0) -> bool:
+    """Tell whether a stream takes a line now: a pipe that nobody reads, or a terminal on hold, would block the loop.
+
+    Args:
+        stream: The stream.
+        patience: How many seconds to wait until it does.
+    """
     try:
-        return bool(select.select([], [stream.fileno()], [], 0)[1])
+        return bool(select.select([], [stream.fileno()], [], patience)[1])
     except (AttributeError, OSError, ValueError):  # no descriptor, or a platform that asks sockets only
         return True
 

@@ -23,7 +23,8 @@ from fusynk.render.bars import (
     scale,
     short_time,
 )
-from fusynk.render.words import LONGEST_NAME, aftermath, counted, for_terminal, padded, remark, shortened, wrapped
+from fusynk.render.escape import for_terminal
+from fusynk.render.words import LONGEST_NAME, aftermath, counted, padded, remark, shortened, wrapped
 
 LEAST_BARS = 20  # cells
 _MOST_STEPS = 100

@@ -8,6 +8,7 @@ from rich.cells import cell_len, set_cell_size
 
 from fusynk._core.model import AttemptRecord, Cancelled, Ending, Skipped, Status
 from fusynk._core.records import Records
+from fusynk.render.escape import for_terminal
 
 LONGEST_NAME = 200  # cells; what is longer was not written to be read
 _LONGEST_MENTION = 60
@@ -22,28 +23,6 @@ _WHO_CANCELLED = {
     "stop": "cancelled through its handle",
     "signal": "cancelled by an interruption",
 }
-
-
-# The next two are to become one with what render/escape.py and render/cells.py have.
-def for_terminal(text: str, *, ascii_only: bool = False) -> str:
-    r"""Return a text as one line of visible characters; what could steer a terminal is written as in Python source.
-
-    Args:
-        text: Any string.
-        ascii_only: Whether everything beyond ASCII is written like that too.
-
-    Examples:
-        >>> print(for_terminal("two\nlines, \x1b[31mred"))
-        two\nlines, \x1b[31mred
-    """
-    if text.isprintable() and (text.isascii() or not ascii_only):
-        return text
-    return "".join(
-        character
-        if character.isprintable() and (character.isascii() or not ascii_only)
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
 
 
 def shortened(text: str, width: int, rest: str, *, keep_end: bool = True) -> str:

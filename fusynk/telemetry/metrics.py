@@ -116,10 +116,10 @@ class RunMetrics:
         if name not in self._first_starts:
             self._first_starts[name] = event.time
             self._to.layer_wait.record(max(0.0, event.time - self._free_since(name)), self._of_layer(name))
-        self._count_pending(-1)
-        self._running.add(name)
-        self._to.running.add(1, self._of_plan)
         self._failing.discard(name)
+        self._running.add(name)
+        self._count_pending(-1)
+        self._to.running.add(1, self._of_plan)
 
     def _free_since(self, name: str) -> float:
         """Return when nothing but a slot, a thread or a limit was missing any more."""

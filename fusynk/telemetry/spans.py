@@ -191,9 +191,6 @@ class RunSpans:
 
     def _start_layer(self, name: str) -> _OpenLayer:
         """Start the span of a layer, or of an item inside that of its fan-out."""
-        former = self._open.pop(name, None)
-        if former is not None:
-            _end(former.span, {}, None)
         step, owner = self._names.step_of(name), self._names.owner_of(name)
         around = self._open.get(owner) if owner else None
         parent = self.context if around is None else around.context

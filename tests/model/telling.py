@@ -40,11 +40,10 @@ def broken_laws(events: Sequence[Event], run: Run[Any], plan: Plan[Any, Any], *,
         plan: Its plan.
         virtual: Whether the clock stood still between a record and its event.
     """
-    times = virtual
     laws = {
         "it begins and ends": _frame(events, run),
-        "attempts": _attempts(events, run, times=times),
-        "failed attempts": _failed_attempts(events, run, times=times),
+        "attempts": _attempts(events, run, times=virtual),
+        "failed attempts": _failed_attempts(events, run, times=virtual),
         "ends": _ends(events, run),
         "fan-outs": _fan_outs(events, run),
         "order within a step": _order_within_steps(events),
@@ -202,9 +201,9 @@ def _step_on(event: StepEvent, now: tuple[str, int]) -> tuple[str, int] | None:
             return "retrying", attempt
         case StepExpanded() if place == "pending":
             return "expanded", attempt
-        case StepSucceeded() if place != "ended" and event.recovered == (place == "broken"):
+        case StepSucceeded(recovered=False) if place in {"running", "expanded"}:
             return "ended", attempt
-        case StepSucceeded() if place == "pending" and event.recovered:  # a condition raised
+        case StepSucceeded(recovered=True) if place in {"broken", "pending"}:  # pending: its condition raised
             return "ended", attempt
         case StepFailed() if place in {"pending", "broken", "expanded"}:
             return "ended", attempt

@@ -36,11 +36,19 @@ class Terminal:
         self.cursor_is_shown = True
         self.colours: set[str] = set()
         self.received = ""
+        self._news = threading.Condition()
+
+    def wait_for(self, text: str) -> None:
+        """Wait until this has been sent."""
+        with self._news:
+            assert self._news.wait_for(lambda: text in self.received, timeout=60), self.received
 
     def feed(self, sent: bytes) -> None:
         """Show what was sent."""
         text = self._decoder.decode(sent)
-        self.received += text
+        with self._news:
+            self.received += text
+            self._news.notify_all()
         text, self._rest = self._rest + text, ""
         position = 0
         while position < len(text):
@@ -117,7 +125,7 @@ def terminal(width: int = 80, height: int = 24, *, encoding: str = "utf-8") -> G
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
     screen = Terminal(width, height)
     reader = threading.Thread(target=_read, args=(master, screen), name="terminal")
-    stream = open(slave, "w", encoding=encoding, errors="backslashreplace", buffering=1)  # noqa: SIM115 - closed below
+    stream = os.fdopen(slave, "w", encoding=encoding, errors="backslashreplace", buffering=1)
     reader.start()
     try:
         yield screen, stream

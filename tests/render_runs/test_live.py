@@ -2,24 +2,26 @@
 
 import io
 import os
+import pty
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 import anyio
 import pytest
 from anyio import create_task_group
+from rich.cells import cell_len
 
-from fusynk import Batch, Graph, Plan, compile_plan, each, layer, milestone, use
+from fusynk import Graph, Plan, compile_plan, milestone, use
 from fusynk.errors import InvalidOption
+from fusynk.events import AttemptStarted
 from fusynk.render import live
 from fusynk.render.bars import ASCII, UNICODE, Glyphs
 from fusynk.render.board import Board
 from fusynk.render.lines import Lines
-from fusynk.render.live import Drawing, progress_view
+from fusynk.render.live import Drawing
 from fusynk.testing import run_virtual, simulate
 from fusynk.testing.virtual import Backend
 from tests.observing import heard, python, runner_of
@@ -28,7 +30,7 @@ from tests.render_runs.terminal import Terminal, terminal
 
 
 @contextmanager
-def stderr(stream: Any) -> Iterator[None]:
+def stderr(stream: Any) -> Generator[None]:
     """Let the standard error lead elsewhere."""
     former, sys.stderr = sys.stderr, stream
     try:
@@ -85,12 +87,12 @@ def pictures(
 
 
 SHOP_AT_WORK = """\
-                               0           0.5 s        1.0 s       1.5 s
-                               ├───────────┬────────────┬───────────┬───────────
-✓ check_inventory       400 ms ██████████
-↻ validate_customer     600 ms ███✗┄┄┄┄┄███✗┄┄ ConnectionError x2
-► audit                 600 ms ███████████████
-► reserve_inventory     200 ms           █████
+                               0                        0.5 s
+                               ├────────────────────────┬───────────────────────
+✓ check_inventory       400 ms ████████████████████
+↻ validate_customer     600 ms ██████✗┄┄┄┄┄┄┄┄┄┄███████✗┄┄┄┄ ConnectionError x2
+► audit                 600 ms █████████████████████████████
+► reserve_inventory     200 ms                     █████████
 ► 1 of 6 steps after 600 ms: 2 running, 1 retrying"""
 
 
@@ -106,7 +108,7 @@ def test_the_axis_grows_by_round_steps() -> None:
 
     scales = [picture[0].split()[-2:] for picture in pictures(compile_plan(graph), 0.5, 3, 5, 200, 9_000)]
 
-    assert scales == [["0.5", "s"], ["4", "s"], ["8", "s"], ["400", "s"], ["4", "h"]]
+    assert scales == [["0.8", "s"], ["4", "s"], ["8", "s"], ["8", "min"], ["5", "h"]]
 
 
 def test_a_fan_out_that_goes_on_counts_its_items() -> None:
@@ -119,10 +121,7 @@ def test_a_fan_out_that_goes_on_counts_its_items() -> None:
     [row] = [row for row in after if " fetch " in row]
     assert row.startswith("✓ fetch")
     assert row.endswith("90/90 items, 3 failed")
-    assert [row.split()[1:3] for row in after if row.startswith("✗")] == [
-        [f"fetch[{number}]", "1.28" if number == 3 else row.split()[2]]
-        for number, row in zip((3, 32, 61), (row for row in after if row.startswith("✗")), strict=True)
-    ]
+    assert [row.split()[1] for row in after if row.startswith("✗")] == ["fetch[3]", "fetch[32]", "fetch[61]"]
 
 
 def test_what_has_no_room_is_counted() -> None:
@@ -143,19 +142,17 @@ def test_failures_stay_in_sight_of_thousands_of_steps_that_return() -> None:
     for number in range(3_000):
         graph.add_layer(waiting(0.5), name=f"good_{number}")
 
-    [picture] = pictures(compile_plan(graph, concurrency=10), 20)
+    [picture] = pictures(compile_plan(graph, concurrency=10), 20.2)
 
     assert len(picture) == 23
     assert [row for row in picture if row.startswith("✗ bad")]
-    assert picture[-1] == "► 391 of 3,001 steps after 20.0 s: 10 running, 1 failed"
+    assert picture[-1] == "► 401 of 3,001 steps after 20.2 s: 10 running, 1 failed"
 
 
 @pytest.mark.parametrize("glyphs", [UNICODE, ASCII])
 @pytest.mark.parametrize("width", [1, 2, 7, 20, 30, 40, 59, 60, 61, 100, 200])
 @pytest.mark.parametrize("height", [0, 1, 2, 7, 8, 24])
 def test_every_picture_fits_its_terminal(width: int, height: int, glyphs: Glyphs) -> None:
-    from rich.cells import cell_len
-
     for plan in (shop(), films(30), named(HOSTILE)):
         for picture in pictures(plan, 0.2, 0.6, 1.5, 12, 60, width=width, height=height, glyphs=glyphs):
             assert max(map(cell_len, picture)) <= max(width, 2), picture
@@ -168,10 +165,10 @@ def test_in_a_narrow_terminal_words_stand_for_bars() -> None:
     [picture] = pictures(shop(), 0.6, width=44)
 
     assert picture == [
-        "✓ check_inven…ry    400 ms",
-        "↻ validate_c…mer    600 ms ConnectionError x2"[:44],
-        "► audit             600 ms",
-        "► reserve_in…ory    200 ms",
+        "✓ check_inv…tory     400 ms",
+        "↻ validate_…omer     600 ms ConnectionError…",
+        "► audit              600 ms",
+        "► reserve_i…tory     200 ms",
         "► 1 of 6 steps after 600 ms: 2 running, 1 re",
     ]
 
@@ -214,7 +211,8 @@ def test_terminals_of_any_size_are_drawn_on(size: tuple[int, int]) -> None:
     screen = shown(films(40), width=size[0], height=size[1])
 
     assert screen.cursor_is_shown
-    assert "".join(screen.everything)
+    assert len(screen.everything) <= max(1, size[1] - 1)  # every picture fitted in
+    assert screen.everything[-1] == "✗ 3 steps in 1.71 s: 3 succeeded; 2 of 40 items failed"[: size[0]].rstrip()
 
 
 def test_pictures_replace_each_other_in_place() -> None:
@@ -226,7 +224,6 @@ def test_pictures_replace_each_other_in_place() -> None:
 def test_names_cannot_steer_the_terminal() -> None:
     screen = shown(named(HOSTILE), width=120)
 
-    assert "31" not in screen.colours & {"31"} or True
     assert [line for line in screen.everything if "\\x1b[31mred" in line]
     assert screen.everything[-1].startswith("✓ 18 steps")
 
@@ -258,8 +255,8 @@ def printing(*texts: str, end: str = "\n") -> Plan[None, Any]:
     async def talk() -> None:
         for text in texts:
             await anyio.sleep(0.3)
-            print(text, end=end)
-            print(f"error of {text}", file=sys.stderr)
+            print(text, end=end)  # noqa: T201 - as bodies do
+            print(f"error of {text}", file=sys.stderr)  # noqa: T201 - as bodies do
 
     return compile_plan(graph)
 
@@ -283,12 +280,12 @@ def test_a_line_that_was_begun_and_not_ended_is_not_drawn_over(monkeypatch: pyte
         async def dots() -> None:
             for _ in range(3):
                 await anyio.sleep(0.5)
-                print(".", end="", flush=True)
+                print(".", end="", flush=True)  # noqa: T201 - as bodies do
 
         simulate(compile_plan(graph).options(progress=True))
         monkeypatch.undo()
 
-    assert "".join(screen.everything).count(".\u200b".strip("\u200b")) >= 3
+    assert "".join(screen.everything).count(".") >= 3
     assert screen.everything[-1] == "✓ 1 step in 1.50 s: 1 succeeded"
 
 
@@ -324,7 +321,7 @@ def test_threads_may_print_while_the_picture_is_drawn(monkeypatch: pytest.Monkey
     def speak(number: int) -> Callable[[], None]:
         def body() -> None:
             for line in range(50):
-                print(f"<{number} {line}>")
+                print(f"<{number} {line}>")  # noqa: T201 - as bodies do
 
         return body
 
@@ -403,7 +400,7 @@ def test_off_a_terminal_each_change_is_a_line(backend: Backend) -> None:
 def test_a_terminal_without_a_movable_cursor_gets_lines(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", kind)
 
-    screen = shown(shop())
+    screen = shown(shop(), width=100)
 
     assert screen.everything == SHOP_IN_LINES.splitlines()
     assert "\x1b" not in screen.received
@@ -437,7 +434,7 @@ def test_lines_of_conditions_milestones_and_what_comes_after_a_failure() -> None
 
     @graph.layer(compensate=undo)
     async def reserve() -> int:
-        milestone("half", secret="value")
+        milestone("half", film="unsaid")
         return 1
 
     @graph.layer
@@ -458,7 +455,7 @@ def test_lines_of_conditions_milestones_and_what_comes_after_a_failure() -> None
         "reserve undone",
     ):
         assert line in lines
-    assert "value" not in "".join(lines)
+    assert "unsaid" not in "".join(lines)
 
 
 def test_names_make_one_line_each_off_a_terminal() -> None:
@@ -479,16 +476,47 @@ def test_a_file_of_any_encoding_takes_the_lines() -> None:
 
 def test_a_pipe_that_nobody_reads_holds_nothing_up() -> None:
     reading, writing = os.pipe()
-    with open(writing, "w") as stream, stderr(stream):
+    with os.fdopen(writing, "w") as stream, stderr(stream):
         run = simulate(chain(3_000).options(progress=True)).run
         assert run.ok
-    with open(reading) as stream:
+    with os.fdopen(reading) as stream:
         lines = stream.read().splitlines()
-    assert lines[0].endswith("run simulation: 3000 steps".replace("3000", "3,000"))
+    assert lines[0].endswith("run simulation: 3,000 steps")
     assert 100 < len(lines) < 6_000
 
 
+def test_a_reader_that_comes_late_learns_how_many_lines_it_has_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    written, takes_more = io.StringIO(), list[bool]()
+
+    def answer(_stream: TextIO) -> bool:
+        return bool(takes_more)
+
+    monkeypatch.setattr("fusynk.render.lines.takes_more", answer)
+    lines = Lines(written)
+
+    for number in range(1, 2_502):
+        takes_more += [True] * (number > 2_500)
+        lines.hear(AttemptStarted(number, 1.0, "run", f"step_{number}"))
+
+    assert written.getvalue().splitlines()[:2] == [
+        "      ...  1,501 lines of progress could not be written",
+        "   1.00 s  step_1502 started",
+    ]
+    assert written.getvalue().endswith("step_2501 started\n")
+
+
 # What can go wrong
+
+
+def test_a_terminal_on_hold_holds_nothing_up() -> None:
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as stream, stderr(stream):
+        run = simulate(films(1000).options(progress=True)).run  # more than a pseudo terminal keeps for its reader
+    sent = os.read(master, 1_000_000)
+    os.close(master)
+
+    assert run.report.succeeded == 3
+    assert 1_000 < len(sent) < 30_000
 
 
 class Broken(io.StringIO):
@@ -569,7 +597,7 @@ def test_of_runs_at_the_same_time_one_is_drawn() -> None:
         run_virtual(both)
 
     assert len([line for line in screen.everything if " all_ids " in line]) == 1
-    assert [line for line in screen.everything if line.startswith("✗ 3 steps in")]
+    assert [line for line in screen.everything if line == "✗ 3 steps in 1.95 s: 3 succeeded; 2 of 60 items failed"]
 
 
 def test_a_run_that_is_cancelled_gives_the_terminal_back(backend: Backend) -> None:
@@ -615,8 +643,7 @@ compile_plan(forever, progress=True).run_sync()
 """
     with terminal() as (screen, stream):
         process = subprocess.Popen([sys.executable, "-c", program], stderr=stream)
-        while "forever" not in screen.received and process.poll() is None:
-            pass
+        screen.wait_for("forever")
         process.send_signal(2)
         assert process.wait(60) != 0
     assert screen.cursor_is_shown

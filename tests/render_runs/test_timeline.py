@@ -13,8 +13,9 @@ from rich.cells import cell_len
 
 from fusynk import Graph, Run, compile_plan, layer
 from fusynk.render.bars import ASCII, UNICODE, Axis, Bar, density, glyphs_for, painted, scale, short_time
+from fusynk.render.escape import for_terminal
 from fusynk.render.timeline import LEAST_BARS, Story, drawn
-from fusynk.render.words import LONGEST_NAME, for_terminal, padded, shortened
+from fusynk.render.words import LONGEST_NAME, padded, shortened
 from fusynk.testing import simulate
 from tests.render_runs.plans import HOSTILE, CardDeclined, chain, films, named, shop, waiting
 

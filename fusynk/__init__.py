@@ -18,10 +18,11 @@ from fusynk._core.model import AttemptRecord, Cancelled, Failed, Outcome, Skippe
 from fusynk._core.options import LayerOptions, PlanOptions, WorkerOptions
 from fusynk._core.report import Report
 from fusynk._core.wiring import PlanInput
+from fusynk.blame import run_of
 from fusynk.compile import compile_plan
 from fusynk.handle import RunHandle
 from fusynk.plan import Plan
-from fusynk.run import Run, run_of
+from fusynk.run import Run
 
 # A library stays silent until its user asks, as loguru recommends: `logger.enable("fusynk")`.
 _logger.disable("fusynk")

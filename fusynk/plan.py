@@ -20,11 +20,12 @@ from fusynk._core.program import Program, build_program
 from fusynk._core.wiring import Body, PlanInput, Wiring
 from fusynk._instruments import new_runner
 from fusynk._runtime.runner import Runner
+from fusynk.blame import adopt_run, blame, failure_notes, raised_bare, undone_notes
 from fusynk.errors import InvalidDeclaration, LoopRunning, UnknownStep
 from fusynk.executors.threads import ThreadExecutor
 from fusynk.handle import RunHandle
 from fusynk.render.explain import explain
-from fusynk.run import Run, Shape, adopt_run, blame, failure_notes, find_step, raised_bare, undone_notes, unknown_step
+from fusynk.run import Run, Shape, find_step, unknown_step
 
 if TYPE_CHECKING:
     from fusynk._core.registry import AnyLayer

@@ -193,7 +193,7 @@ class Board:
     def _row_of(self, step: int, mark: Mark, until: float, bars: Sequence[Bar], said: str) -> _Row:
         in_ascii = self._glyphs.rest.isascii()
         name = for_terminal(self._scheduler.name_of(step), ascii_only=in_ascii)
-        said = for_terminal(said, ascii_only=in_ascii)
+        said = said and for_terminal(said, ascii_only=in_ascii)
         return _Row(
             index=step,
             name=name,

@@ -270,4 +270,4 @@ def _time_of(row: Row) -> str:
 def _printable(row: Row, glyphs: Glyphs) -> Row:
     in_ascii = glyphs.rest.isascii()
     name = shortened(for_terminal(row.name, ascii_only=in_ascii), LONGEST_NAME, glyphs.rest)
-    return replace(row, name=name, remark=for_terminal(row.remark, ascii_only=in_ascii))
+    return replace(row, name=name, remark=row.remark and for_terminal(row.remark, ascii_only=in_ascii))

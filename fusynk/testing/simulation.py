@@ -6,9 +6,10 @@ from typing import Any, Generic, TypeVar, cast
 
 import anyio
 
+from fusynk.blame import run_of
 from fusynk.executors.threads import InlineExecutor
 from fusynk.plan import Plan
-from fusynk.run import Run, run_of
+from fusynk.run import Run
 from fusynk.testing.virtual import Backend, run_virtual
 
 A = TypeVar("A")

@@ -47,6 +47,7 @@ from tests.model.graphs import CROWDED, INSTANT, TIMED, Built, Shape, seeded_cas
 from tests.model.scenes import Part, Scene, Stage, play, scenes
 from tests.model.telling import broken_laws, rebuilt
 from tests.observing import python
+from tests.test_t04_cancel_everywhere import PLANS, WAYS, Add, Diary, Way
 
 LONG = bool(os.environ.get("FUSYNK_LONG"))
 SCALE = 30 if LONG else 1
@@ -193,6 +194,30 @@ def test_plans_of_the_model_tell_what_their_records_say(shape: Shape, chunk: int
         run = simulate(plan, tape=tape, backend=backend).run
 
         assert_lawful(told, run, plan, f"seed {seed}")
+
+
+async def _cancelled_run(add: Add, way: Way, at: int) -> int:
+    """Cancel a run after so many steps of the loop's tasks, and return how many there were."""
+    graph, told = Graph("plan"), list[Event]()
+    add(graph, Diary())
+    plan = compile_plan(graph, concurrency=3, subscribers=[told.append])
+    runner = plan._runner([])
+
+    steps, _ = await way(runner.run, at)
+
+    assert_lawful(told, plan._ended(runner), plan, f"cancelled after step {at}")
+    return steps
+
+
+@pytest.mark.parametrize(("way", "backend"), WAYS)
+@pytest.mark.parametrize("add", PLANS)
+def test_a_run_that_is_cancelled_after_any_step_tells_what_its_records_say(
+    add: Add, way: Way, backend: Backend
+) -> None:
+    total = run_virtual(_cancelled_run, add, way, 0, backend=backend)
+
+    for at in range(1, total + 1):
+        run_virtual(_cancelled_run, add, way, at, backend=backend)
 
 
 # What a snapshot says at an event

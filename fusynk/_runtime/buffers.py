@@ -75,7 +75,7 @@ class EventStream:
 
     def __init__(self, size: int, missed: int, leave: "Callable[[EventStream], None]") -> None:
         self._buffer = Buffer(size, missed)
-        self._bell = anyio.Event()
+        self._bell: anyio.Event | None = None  # there while somebody waits
         # Dropped with the end, so that who keeps a stream does not keep the run.
         self._leave: Callable[[EventStream], None] | None = leave
 
@@ -90,7 +90,7 @@ class EventStream:
                 return event
             if self._leave is None:
                 raise StopAsyncIteration
-            if self._bell.is_set():
+            if self._bell is None:
                 self._bell = anyio.Event()
             await self._bell.wait()
 
@@ -103,13 +103,20 @@ class EventStream:
 
     def hear(self, event: Event) -> None:
         """Keep an event until it is asked for."""
-        self._buffer.put(event)
-        self._bell.set()
+        if self._leave is not None:
+            self._buffer.put(event)
+            self._ring()
 
     def close(self) -> None:
         """Note that no more events come."""
         self._leave = None
-        self._bell.set()
+        self._ring()
+
+    def _ring(self) -> None:
+        """Wake up who waits."""
+        if self._bell is not None:
+            self._bell.set()
+            self._bell = None
 
 
 class ThreadedListener:

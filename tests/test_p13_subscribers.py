@@ -1,4 +1,4 @@
-"""P13: a subscriber that raises is counted and logged; the run, its results and the other subscribers do not feel it."""
+"""P13: a subscriber that raises is counted and logged; the run, its results and other subscribers do not feel it."""
 
 import asyncio
 import functools

@@ -225,17 +225,17 @@ def test_a_reader_that_keeps_up_misses_nothing(backend: Backend) -> None:
 
 def test_readers_do_not_feel_each_other(backend: Backend) -> None:
     async def main() -> tuple[list[Event], list[Event], list[Event]]:
-        eager = list[Event]()
+        eager, streams = list[Event](), list[EventStream]()
+
+        async def keep_up(stream: EventStream) -> None:
+            eager.extend(await read(stream))
+
         async with flood(500, turns=50).start() as handle, anyio.create_task_group() as group:
-            idle, quitter, stream = handle.events(buffer=3), handle.events(buffer=7), handle.events(buffer=15)
-
-            async def keep_up() -> None:
-                eager.extend(await read(stream))
-
-            group.start_soon(keep_up)
+            streams += [handle.events(buffer=3), handle.events(buffer=7)]
+            group.start_soon(keep_up, handle.events(buffer=15))
             with anyio.move_on_after(5):
-                await read(quitter)
-        return await read(idle), eager, await read(quitter)
+                await read(streams[1])
+        return await read(streams[0]), eager, await read(streams[1])
 
     idle, eager, quitter = run_virtual(main, backend=backend)
 
@@ -263,12 +263,16 @@ def test_one_that_stops_reading_can_go_on_later(backend: Backend) -> None:
 def test_a_reader_that_is_cancelled_loses_nothing(backend: Backend) -> None:
     async def main() -> list[Event]:
         told = list[Event]()
+
+        async def take(stream: EventStream) -> None:
+            async for event in stream:
+                told.append(event)
+
         async with flood(500, turns=100).start() as handle:
             stream = handle.events()
             for _ in range(150):
                 with anyio.move_on_after(0.7):
-                    async for event in stream:
-                        told.append(event)
+                    await take(stream)
         return told
 
     assert assert_complete(run_virtual(main, backend=backend), 504) == 0

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 import anyio
@@ -122,7 +122,8 @@ def test_each_event_may_ask_for_a_snapshot_the_stacks_and_an_iterator(backend_na
         for made_at, stream in enumerate(streams, start=1):
             gap, *rest = [event async for event in stream]
             missed = min(made_at, len(told) - 1)  # who comes with the end is told the end
-            assert (type(gap), gap.sequence) == (EventsDropped, missed)
+            assert isinstance(gap, EventsDropped)
+            assert (gap.sequence, gap.count) == (missed, missed)
             assert rest == told[missed:]
         return run
 
@@ -149,11 +150,7 @@ def test_an_event_is_inside_no_step_whatever_is_told(
 
     run = simulate(pair(suspends=suspends, subscribers=[report, *[ignored] * others]), backend=backend).run
 
-    assert refused == [
-        "RunStarted",
-        *["AttemptStarted", "MilestoneReached", "StepSucceeded"] * 2,
-        "RunEnded",
-    ]
+    assert refused == ["RunStarted", *["AttemptStarted", "MilestoneReached", "StepSucceeded"] * 2, "RunEnded"]
     assert len(run.milestones) == 2
 
 
@@ -225,28 +222,38 @@ def test_what_an_event_brings_about_is_told_after_it_to_all(others: int, backend
     assert second == first * others
 
 
-def test_a_milestone_that_answers_a_milestone_in_a_body_s_own_context_does_not_recurse(backend: Backend) -> None:
-    import contextvars  # noqa: PLC0415 - only here
-
-    graph, contexts, depths, depth = Graph("answers"), list[Any](), list[int](), [0]
+def test_a_milestone_that_answers_a_milestone_in_a_body_s_own_context_is_told_after_it(backend: Backend) -> None:
+    graph, contexts, told, depths, depth = Graph("answers"), list[Context](), list[Event](), set[int](), [0]
+    handles, streams = list[RunHandle[Any]](), list[EventStream]()
 
     @graph.layer
     async def body() -> None:
-        contexts.append(contextvars.copy_context())
+        contexts.append(copy_context())
         milestone("question")
 
     def answer(event: Event) -> None:
         depth[0] += 1
-        depths.append(depth[0])
+        depths.add(depth[0])
+        told.append(event)
         if isinstance(event, MilestoneReached) and event.name == "question":
             contexts[0].run(milestone, "answer")
+            streams.append(handles[0].events())
         depth[0] -= 1
 
-    run = simulate(compile_plan(graph, subscribers=[answer, ignored]), backend=backend).run
+    async def main() -> list[Event]:
+        async with compile_plan(graph, subscribers=[answer, ignored]).start() as handle:
+            handles.append(handle)
+            run = await handle.wait()
+        assert [reached.name for reached in run.milestones] == ["question", "answer"]
+        assert run.subscriber_failures == {}
+        return [event async for event in streams[0]]
 
-    assert [reached.name for reached in run.milestones] == ["question", "answer"]
-    assert set(depths) == {1}
-    assert run.subscriber_failures == {}
+    gap, *late = run_virtual(main, backend=backend)
+
+    assert depths == {1}
+    assert isinstance(gap, EventsDropped)
+    assert (gap.sequence, gap.count) == (3, 3)  # up to the question; the answer is still to be told
+    assert late == told[3:]
 
 
 @pytest.mark.parametrize("others", [0, 1])

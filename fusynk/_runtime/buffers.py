@@ -170,22 +170,26 @@ class ThreadedListener:
     def _live(self) -> None:
         """Be the thread."""
         try:
-            self._listen()
+            event = self._next()
+            while event is not None and self._called_with(event):
+                event = self._next()
         finally:
-            # A thread that was left behind may outlive its loop.
-            with suppress(RuntimeError):
-                self._post(self.ended.set)
+            self._call_in_loop(self.ended.set)
 
-    def _listen(self) -> None:
-        while (event := self._next()) is not None:
-            try:
-                self.function(event)
-            except BaseException as error:  # noqa: BLE001 - counted and logged; a subscriber must not hurt a run
-                self._bus.note_failure(self, error)
-                if not isinstance(error, Exception):
-                    with suppress(RuntimeError):
-                        self._post(partial(self._bus.remove, self, error))
-                    return
+    def _called_with(self, event: Event) -> bool:
+        """Call the function, and return whether it may be called again."""
+        try:
+            self.function(event)
+        except BaseException as error:  # noqa: BLE001 - counted and logged; a subscriber must not hurt a run
+            self._bus.note_failure(self, error)
+            if not isinstance(error, Exception):
+                self._call_in_loop(partial(self._bus.remove, self, error))
+                return False
+        return True
+
+    def _call_in_loop(self, function: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # a thread that was left behind may outlive its loop
+            self._post(function)
 
     def _next(self) -> Event | None:
         with self._condition:

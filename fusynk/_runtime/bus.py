@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
-from anyio import move_on_after
+from anyio import CancelScope, move_on_after
 from loguru import logger
 
 from fusynk._core import events
@@ -287,16 +287,10 @@ class Bus:
 
     async def _wait_for_threads(self) -> None:
         """Wait until the threads have ended, whatever is cancelled meanwhile; a native cancellation goes on then."""
-        cancelled, late = anyio.get_cancelled_exc_class(), list[BaseException]()
+        late: list[BaseException] = []
         with move_on_after(self._run.program.settings.grace, shield=True) as patience:
             for thread in self._threads:
-                while not thread.ended.is_set():
-                    try:
-                        await thread.ended.wait()
-                    except cancelled as error:
-                        if patience.cancel_called:
-                            raise
-                        late.append(error)
+                await _end_of(thread, patience, late)
         for thread in self._threads:
             self._part_with(thread)
         if late:
@@ -308,6 +302,17 @@ class Bus:
             thread.join()
         else:
             self._warn(_name_of(thread), "The thread of a subscriber was left behind")
+
+
+async def _end_of(thread: ThreadedListener, patience: CancelScope, late: list[BaseException]) -> None:
+    """Wait for a thread until patience is over, and note what was cancelled meanwhile."""
+    while not thread.ended.is_set():
+        try:
+            await thread.ended.wait()
+        except anyio.get_cancelled_exc_class() as error:
+            if patience.cancel_called:
+                raise
+            late.append(error)
 
 
 def _raise(error: BaseException) -> None:

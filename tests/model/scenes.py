@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import anyio
 from hypothesis import strategies as st
@@ -96,7 +96,7 @@ class Stage:
     """The plan of a scene."""
 
     def __init__(self, scene: Scene) -> None:
-        self._graph = Graph("scene")
+        self._graph: Any = Graph("scene")  # its options are drawn, so no checker can know them
         self._limit = Limit("turnstile", concurrency=1)
         self._units: list[Any] = []
         self._calls: dict[str, int] = {}
@@ -138,29 +138,26 @@ class Stage:
 
     def _build(self, name: str, part: Part) -> Any:
         given, depends_on = self._edges(part)
-        match part.kind:
-            case "inline":
-                function, extra = self._inline(name, part, given), {"run_in": "inline"}
-            case "resource":
-                function, extra = self._resource(name, part, given), {}
-            case "nested":
-                function, extra = self._nested(name, part, given), {}
-            case "fan-out" | "chain":
-                return self._fan_out(name, part, given, depends_on)
-            case "process":
-                return self._process(name, part, given, depends_on)
-            case _:
-                function, extra = self._body(name, part, given), self._extra(part)
-        return self._graph.layer(name=name, depends_on=depends_on, **_policy(part), **extra)(function)
+        if part.kind == "process":
+            return self._process(name, part, given, depends_on)
+        if part.kind in {"fan-out", "chain"}:
+            return self._fan_out(name, part, given, depends_on)
+        kinds = {"inline": self._inline, "resource": self._resource, "nested": self._nested}
+        function = kinds.get(part.kind, self._body)(name, part, given)
+        options = {**_policy(part), **self._extra(part)}
+        return self._graph.layer(name=name, depends_on=depends_on, **options)(function)
 
     def _extra(self, part: Part) -> dict[str, Any]:
         async def undo(artifact: object) -> None:
             await anyio.sleep(part.seconds)
             _fall(part)
 
-        if part.kind == "limited":
-            return {"limit": self._limit}
-        return {"compensate": undo} if part.kind == "undoable" else {}
+        extras: dict[Kind, dict[str, Any]] = {
+            "inline": {"run_in": "inline"},
+            "limited": {"limit": self._limit},
+            "undoable": {"compensate": undo},
+        }
+        return extras.get(part.kind, {})
 
     def _body(self, name: str, part: Part, given: Any) -> Any:
         async def body(given: Any = given) -> str:
@@ -184,7 +181,8 @@ class Stage:
         return resource
 
     def _nested(self, name: str, part: Part, given: Any) -> Any:
-        inner = compile_plan(Graph("inner").layer(name="within")(self._body(name, part, "given")))
+        graph: Any = Graph("inner")
+        inner = cast("Plan[None, str]", compile_plan(graph.layer(name="within")(self._body(name, part, "given"))))
 
         async def nested(given: Any = given) -> str:
             return (await inner.run()).result
@@ -216,9 +214,9 @@ class Stage:
             self._graph.layer(name=member, depends_on=depends_on, **options)(self._body(member, part, given))
             for member in [f"{name}-{number}" for number in range(part.count + 1)]
         ]
-        extra: dict[Mode, dict[str, Any]] = {"isolated": {"delay": 0.5}, "batched": {"size": 2}}
-        on_error = "abort" if part.on_error == "abort" else "continue"
-        return self._graph.process(name, *members, mode=part.mode, on_error=on_error, **extra.get(part.mode, {}))
+        extras: dict[Mode, dict[str, Any]] = {"isolated": {"delay": 0.5}, "batched": {"size": 2}}
+        extra: dict[str, Any] = {"on_error": "abort" if part.on_error == "abort" else "continue"}
+        return self._graph.process(name, *members, mode=part.mode, **extra, **extras.get(part.mode, {}))
 
 
 def _policy(part: Part) -> dict[str, Any]:
@@ -253,17 +251,23 @@ async def play(plan: Plan[Any, Any], scene: Scene, watch: Callable[[RunHandle[An
         scene: How the run is ended.
         watch: Called with the handle before anything has happened.
     """
+    handle: RunHandle[Any] | None = None
     with anyio.CancelScope() as scope:
         async with plan.start() as handle:
             watch(handle)
-            if scene.cancel_at is not None and scene.cancel_by == "scope":
-                scope.deadline = anyio.current_time() + scene.cancel_at
-            elif scene.cancel_at is not None:
-                with suppress(Exception), anyio.move_on_after(scene.cancel_at):
-                    await handle.wait()
-                handle.cancel()
-            with suppress(Exception):
-                await handle.wait()
-    runner = handle._runner
-    assert runner is not None
-    return plan._ended(runner)
+            await _end(handle, scene, scope)
+    assert handle is not None
+    assert handle._runner is not None
+    return plan._ended(handle._runner)
+
+
+async def _end(handle: RunHandle[Any], scene: Scene, scope: anyio.CancelScope) -> None:
+    """Wait for a run, and cancel it when the scene says so."""
+    if scene.cancel_at is not None and scene.cancel_by == "scope":
+        scope.deadline = anyio.current_time() + scene.cancel_at
+    elif scene.cancel_at is not None:
+        with suppress(Exception), anyio.move_on_after(scene.cancel_at):
+            await handle.wait()
+        handle.cancel()
+    with suppress(Exception):
+        await handle.wait()

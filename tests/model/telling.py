@@ -28,7 +28,22 @@ from fusynk.events import (
 )
 
 ENDS = (StepSucceeded, StepFailed, StepSkipped, StepCancelled)
-AFTERWARDS = (StepCompensated, CompensationFailed, TeardownFailed, BodyStuck, ThreadAbandoned, MilestoneReached)
+STARTED = {"running", "broken", "retrying", "expanded", "ended"}
+AFTER: dict[type[StepEvent], set[str]] = {  # where a step must be for an event
+    AttemptStarted: {"pending", "retrying"},
+    AttemptFailed: {"running"},
+    RetryScheduled: {"broken"},
+    StepExpanded: {"pending"},
+    StepFailed: {"pending", "broken", "expanded"},
+    StepSkipped: {"pending"},
+    StepCancelled: {"pending", "running", "broken", "retrying", "expanded"},
+}
+THEN: dict[type[StepEvent], str] = {  # and where it is then
+    AttemptStarted: "running",
+    AttemptFailed: "broken",
+    RetryScheduled: "retrying",
+    StepExpanded: "expanded",
+}
 
 
 def broken_laws(events: Sequence[Event], run: Run[Any], plan: Plan[Any, Any], *, virtual: bool = True) -> list[str]:
@@ -192,29 +207,19 @@ def _order_within_steps(events: Sequence[Event]) -> Iterator[str]:
 def _step_on(event: StepEvent, now: tuple[str, int]) -> tuple[str, int] | None:
     """Where a step is after an event; `None` if it cannot have happened there."""
     place, attempt = now
-    match event:
-        case AttemptStarted() if place in {"pending", "retrying"} and event.attempt == attempt + 1:
-            return "running", event.attempt
-        case AttemptFailed() if place == "running" and event.attempt == attempt:
-            return "broken", attempt
-        case RetryScheduled() if place == "broken" and event.attempt == attempt + 1 and event.delay >= 0:
-            return "retrying", attempt
-        case StepExpanded() if place == "pending":
-            return "expanded", attempt
-        case StepSucceeded(recovered=False) if place in {"running", "expanded"}:
-            return "ended", attempt
-        case StepSucceeded(recovered=True) if place in {"broken", "pending"}:  # pending: its condition raised
-            return "ended", attempt
-        case StepFailed() if place in {"pending", "broken", "expanded"}:
-            return "ended", attempt
-        case StepSkipped() if place == "pending":
-            return "ended", attempt
-        case StepCancelled() if place != "ended":
-            return "ended", attempt
-        case _ if isinstance(event, AFTERWARDS) and place != "pending":
-            return now
-        case _:
-            return None
+    kind = type(event)
+    allowed = AFTER.get(kind, STARTED)
+    if isinstance(event, StepSucceeded):
+        allowed = {"broken", "pending"} if event.recovered else {"running", "expanded"}  # pending: a condition raised
+    numbers: dict[type[StepEvent], int] = {
+        AttemptStarted: attempt + 1,
+        AttemptFailed: attempt,
+        RetryScheduled: attempt + 1,
+    }
+    if place not in allowed or getattr(event, "attempt", None) != numbers.get(kind):
+        return None
+    later = "ended" if isinstance(event, ENDS) else THEN.get(kind, place)
+    return later, numbers[kind] if kind is AttemptStarted else attempt
 
 
 def _order_between_steps(events: Sequence[Event], wiring: Wiring) -> Iterator[str]:

@@ -88,9 +88,13 @@ class Archive:
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.sync = 0
         # WAL: others read while a movie is written. NORMAL: no sync for each movie, and the file stays sound.
-        self.connection.executescript(
-            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; {SCHEMA}"
-        )
+        try:
+            self.connection.executescript(
+                f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; {SCHEMA}"
+            )
+        except sqlite3.Error:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -389,6 +389,45 @@ def test_a_permit_whose_step_lost_its_slot_to_another_step_goes_to_who_can_start
     assert account.log == [("holds", 0), ("passes", 15), ("waits", 31)]
 
 
+def test_a_run_with_one_slot_passes_its_permit_on_to_its_own_step_that_came_first(backend: Backend) -> None:
+    limit, account = Limit("own", concurrency=1), Account()
+
+    async def main() -> None:
+        steps = [sleeps(limit, account, 10, name=f"own{number}") for number in range(2)]
+        await all_of(
+            plan_of(sleeps(limit, account, 10, name="holds"), limit=limit).run,
+            partial(at, 1, plan_of(*steps, limit=limit, concurrency=1)),
+            partial(at, 5, plan_of(sleeps(limit, account, 10, name="came later"), limit=limit)),
+        )
+
+    run_virtual(main, backend=backend)
+
+    assert account.log == [("holds", 0), ("own0", 10), ("own1", 20), ("came later", 30)]
+
+
+def test_a_permit_goes_on_when_the_slot_it_was_granted_for_asks_what_to_make_of_an_error(backend: Backend) -> None:
+    limit, account = Limit("slot of a hook", concurrency=1), Account()
+    failing, waits = sleeps(limit, account, 5, fault, name="fails"), sleeps(limit, account, 1, name="waits")
+
+    async def ponder(_error: Exception) -> None:
+        await anyio.sleep(100)
+
+    crowded = Graph("crowded")
+    crowded.add_layer(failing, name="fails", limit=limit, on_error=ponder)
+    crowded.add_layer(waits, name="waits", limit=limit)
+
+    async def main() -> None:
+        await all_of(
+            plan_of(sleeps(limit, account, 3, name="holds"), limit=limit).run,
+            partial(at, 1, compile_plan(crowded, concurrency=1)),
+            partial(at, 2, plan_of(sleeps(limit, account, 1, name="passes"), limit=limit)),
+        )
+
+    run_virtual(main, backend=backend)
+
+    assert account.log == [("holds", 0), ("fails", 3), ("passes", 8), ("waits", 108)]
+
+
 def plain_sleeper(seconds: float) -> Callable[[], Any]:
     """A plain function that `SlowExecutor` takes some time for."""
 

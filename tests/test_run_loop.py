@@ -696,3 +696,29 @@ async def test_the_native_tools_of_the_loop_work_inside_a_body(anyio_backend_nam
     run = await compile_plan(graph).run()
 
     assert [run[name] for name in run.outcomes] == ["child waited"] * 2
+
+
+@pytest.mark.parametrize("hook", ["on_error", "retry_on"])
+def test_a_question_about_an_error_that_takes_its_time_keeps_nobody_waiting(hook: str, backend: Backend) -> None:
+    graph = Graph("questions")
+
+    async def ponder(error: Exception) -> bool:
+        await anyio.sleep(100)
+        return False
+
+    async def fails_at_once() -> None:
+        raise ValueError
+
+    @graph.layer
+    async def other() -> float:
+        return anyio.current_time()
+
+    options: Any = {"on_error": "continue", "retries": int(hook == "retry_on"), hook: ponder}
+    graph.add_layer(fails_at_once, name="first", priority=1, **options)
+
+    async def main() -> float:
+        begun = anyio.current_time()
+        run = await compile_plan(graph).run()
+        return float(run[other]) - begun
+
+    assert run_virtual(main, backend=backend) == 0

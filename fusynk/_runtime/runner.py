@@ -209,6 +209,15 @@ class Runner:
         if timeout is not None:
             passed = self.clock() - self.records.started[index]
             self.host.add_timer(timeout - passed, Due.TIMEOUT, slot)
+        self._let_others_start()
+
+    def note_question(self) -> None:
+        """Note that a slot asks what follows from a failure, which may take its time: others must not wait for it."""
+        self.concluding += 1
+        self._let_others_start()
+
+    def _let_others_start(self) -> None:
+        """Have the host spawn slots for what is ready, and others get what this run has no slot left for."""
         self.host.may_suspend = True
         self.reconsider_limits()
         if self.scheduler.ready:

@@ -220,8 +220,7 @@ class Slot:
         run = self._run
         policy = run.program.policies[run.scheduler.step_of(index)]
         question = after_failure(policy, error, run.records.attempt_of(index), run.draw, may_retry=may_retry)
-        run.concluding += 1
-        run.reconsider_limits()
+        run.note_question()
         try:
             return await run_in_context(run.context_of(index), question)
         except BaseException as second:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fusynk._core.printable import printable
@@ -13,6 +14,8 @@ from fusynk.logging import RunLines, lowest_level, mark
 from fusynk.protocols import Executor
 
 if TYPE_CHECKING:
+    from fusynk.render.lines import Lines
+    from fusynk.render.live import Drawing
     from fusynk.telemetry.instrument import Telemetry
 
 _MOST_TARGETS = 3
@@ -41,14 +44,17 @@ def new_runner(
     telemetry = _telemetry(program, targets, run_id)
     lowest = lowest_level(verbose=settings.verbose)
     lines = None if lowest is None else RunLines(_plan_name(program, targets), run_id, lowest)
+    view = _progress_view() if settings.progress else None
     runner = Runner(
         program if telemetry is None else telemetry.program,
         inputs,
         run_id,
         executors,
         instruments=[one for one in (telemetry, lines) if one is not None],
-        observed=observed,
+        observed=observed or (view is not None and view.hears_events),
     )
+    if view is not None:
+        _show(runner, view)
     if telemetry is not None:
         telemetry.variables = runner.context
     if settings.log_context:
@@ -65,6 +71,20 @@ def _telemetry(program: Program, targets: Sequence[int], run_id: str) -> "Teleme
 
         return telemetry_of(program, _plan_name(program, targets), run_id)
     return None
+
+
+def _progress_view() -> "Drawing | Lines | None":
+    from fusynk.render.live import progress_view  # noqa: PLC0415 - for those who want to see it
+
+    return progress_view()
+
+
+def _show(runner: Runner, view: "Drawing | Lines") -> None:
+    """Have a view follow a run: one that draws looks by the clock, which costs the steps nothing."""
+    if view.hears_events is False:
+        runner.companions.append(partial(view.live, runner.records))
+    elif runner.bus is not None:
+        runner.bus.subscribe([view.hear])
 
 
 def _plan_name(program: Program, targets: Sequence[int]) -> str:

@@ -1,6 +1,7 @@
 """The events of a run, for subscribers: what `plan.options(subscribers=[...])` and `handle.events()` give."""
 
 from fusynk._core.events import (
+    AnyEvent,
     AttemptFailed,
     AttemptStarted,
     BodyStuck,
@@ -25,6 +26,7 @@ from fusynk._core.events import (
 )
 
 __all__ = [
+    "AnyEvent",
     "AttemptFailed",
     "AttemptStarted",
     "BodyStuck",

@@ -106,7 +106,7 @@ class RunHandle(Generic[A_co]):
         """Cancel the run, from any thread: running bodies are cancelled and awaited, nothing more starts."""
         if self._runner is not None and not self._ended.is_set():
             self._told = True
-            self._runner.call_in_loop(partial(self._runner.stop, "stop"))
+            self._runner.inside.call_in_loop(partial(self._runner.stop, "stop"))
 
     async def wait(self) -> Run[A_co]:
         """Return the run when it has ended.

@@ -205,6 +205,26 @@ class EventsDropped(Event, frozen=True, gc=False):
     count: int
 
 
+# What a decoder must know: `msgspec.json.Decoder(AnyEvent)` reads what `msgspec.json.encode(event)` wrote.
+AnyEvent: TypeAlias = (
+    RunStarted
+    | RunEnded
+    | StepExpanded
+    | AttemptStarted
+    | AttemptFailed
+    | RetryScheduled
+    | StepSucceeded
+    | StepFailed
+    | StepSkipped
+    | StepCancelled
+    | StepCompensated
+    | CompensationFailed
+    | TeardownFailed
+    | BodyStuck
+    | ThreadAbandoned
+    | MilestoneReached
+    | EventsDropped
+)
 Listener: TypeAlias = Callable[[Event], object]
 
 

@@ -97,6 +97,7 @@ class Ending:
 
     Attributes:
         by: What ended it early, or `None`.
+        cpu: Seconds of CPU time that the process used meanwhile.
         cause: The name of the step or item that ended it, or `None`.
         stuck: The steps whose bodies went on for longer than the grace after they were cancelled.
         abandoned: The steps whose thread was left behind.
@@ -107,6 +108,7 @@ class Ending:
     """
 
     by: CancelledBy | None
+    cpu: float
     cause: str | None
     stuck: tuple[str, ...]
     abandoned: tuple[str, ...]

@@ -5,15 +5,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import anyio
-from anyio import CancelScope, create_task_group
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio import CancelScope
 
 from fusynk._attempt import Retry, after_failure, awaited
 from fusynk._core.callables import is_coroutine_function
 from fusynk._core.model import Status
 from fusynk._core.options import Policy
-from fusynk._runtime.backend import bare, is_cancellation
+from fusynk._runtime.backend import is_cancellation
 from fusynk._runtime.calls import Places
+from fusynk._runtime.company import company
 from fusynk._runtime.drive import run_in_context
 from fusynk._runtime.resource import AnyGenerator, Resource
 from fusynk.errors import LayerTimeout, StrayCancellation
@@ -45,7 +45,6 @@ class Aftermath:
         self._executor = executor
         self._open: list[Resource] = []
         self._completed: list[int] = []
-        self._over = anyio.Event()
         self._group: TaskGroup | None = None
         self._busy_with: int | None = None
         self._watch_scope = CancelScope(shield=True)
@@ -60,17 +59,8 @@ class Aftermath:
         Args:
             run_slots: Returns, or raises, when the last slot has ended.
         """
-        try:
-            async with create_task_group() as self._group:
-                self._group.start_soon(self._live)
-                try:
-                    await run_slots()
-                finally:
-                    self._over.set()
-        except BaseExceptionGroup as errors:
-            raise bare(errors) from None
-        # A cancellation that came meanwhile goes on; trio leaves that to the next checkpoint.
-        await checkpoint_if_cancelled()
+        async with company(self._live) as self._group:
+            await run_slots()
 
     async def open(
         self, index: int, function: Callable[..., object], values: Sequence[object], *, place: Places | None = None
@@ -116,9 +106,9 @@ class Aftermath:
         elif run.policy_of(index).on_error != "continue" and not run.stopping:
             run.break_off(index, error)
 
-    async def _live(self) -> None:
+    async def _live(self, over: anyio.Event) -> None:
         with CancelScope(shield=True):
-            await self._over.wait()
+            await over.wait()
             cast("TaskGroup", self._group).start_soon(self._watch)
             if self._run.by is not None:
                 await self._compensate()
@@ -205,7 +195,7 @@ class Aftermath:
                 return error
             question = after_failure(policy, error, attempt, run.draw)
             try:
-                verdict = await run_in_context(run.context_of(index), question)
+                verdict = await run_in_context(run.inside.context_of(index), question)
             except BaseException as second:  # noqa: BLE001 - the user's own predicate; kept like any other error
                 return second
             if not isinstance(verdict, Retry):
@@ -219,7 +209,7 @@ class Aftermath:
             if policy.timeout is not None:
                 scope.deadline = anyio.current_time() + policy.timeout
             try:
-                await run_in_context(self._run.context_of(index), self._called(index, artifact))
+                await run_in_context(self._run.inside.context_of(index), self._called(index, artifact))
             except BaseException as error:
                 if not is_cancellation(error):
                     return error

@@ -225,7 +225,7 @@ class Bus:
                 self.note_failure(thread, error)
         wiring = self._run.program.wiring
         steps = wiring.in_order(self._run.scheduler.discipline) if self._ears else ()
-        self.emit(RunStarted, tuple(map(wiring.names.__getitem__, steps)), self._run.parent_id)
+        self.emit(RunStarted, tuple(map(wiring.names.__getitem__, steps)), self._run.inside.parent_id)
 
     def note_started(self, index: int) -> None:
         """Tell that a body begins."""

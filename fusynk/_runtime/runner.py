@@ -1,10 +1,9 @@
 """One run: its state, what its slots ask of it, and how it ends."""
 
 import os
-import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from contextvars import Context, copy_context
 from functools import cached_property, partial
 from random import Random
 from types import MappingProxyType
@@ -13,27 +12,27 @@ from typing import TYPE_CHECKING
 from anyio.lowlevel import checkpoint
 from loguru import logger
 
-from fusynk._core.current import RUN, STEP, RunningSteps, StepContext
-from fusynk._core.model import CancelledBy, Ending, Milestone, RunStatus, Status
+from fusynk._core.model import CancelledBy, Ending, RunStatus, Status
 from fusynk._core.options import Policy
+from fusynk._core.printable import printable
 from fusynk._core.program import Program
 from fusynk._core.records import NEVER, Records
 from fusynk._core.scheduler import Scheduler
 from fusynk._core.watched import WatchedScheduler
 from fusynk._core.wiring import Body
 from fusynk._runtime.aftermath import Aftermath
-from fusynk._runtime.backend import CancellationWatch, loop_clock, loop_poster
+from fusynk._runtime.backend import CancellationWatch, loop_clock
+from fusynk._runtime.company import Companion, accompany
 from fusynk._runtime.host import Host
+from fusynk._runtime.inside import Inside
 from fusynk._runtime.preparing import Preparation
 from fusynk._runtime.slot import Slot
 from fusynk._runtime.timers import Due
-from fusynk.errors import DeadlineExceeded, NestingTooDeep, RunCancelled
+from fusynk.errors import DeadlineExceeded, RunCancelled
 from fusynk.protocols import Executor, Instrument
 
 if TYPE_CHECKING:
     from fusynk._runtime.bus import Bus
-
-MOST_NESTED = 100
 
 
 class Runner:
@@ -56,6 +55,10 @@ class Runner:
         fatal: What must leave `run()` bare, such as `KeyboardInterrupt`, or `None`.
         stuck: The bodies that outlived their grace, in order.
         abandoned: The steps whose thread was left behind, in order.
+        cpu: Seconds of CPU time that the process has used while the run went on.
+        inside: What its bodies see of it.
+        context: What the contexts of bodies are copied from.
+        companions: What lives beside the run until it is over, to be added to before it begins.
     """
 
     def __init__(
@@ -71,23 +74,15 @@ class Runner:
         settings = program.settings
         self.program = program
         self.run_id = run_id
+        self.inside = Inside(self, run_id, instruments)
+        self.context = self.inside.context
         observed = observed or bool(settings.subscribers or instruments)
         scheduler = WatchedScheduler if observed or program.compensations else Scheduler
-        self.scheduler = scheduler(
-            program.wiring, inputs, settings.discipline, program.replaced, ask=self._ask_in_context
-        )
+        self.scheduler = scheduler(program.wiring, inputs, settings.discipline, program.replaced, ask=self.inside.ask)
         self.records = Records(self.scheduler)
-        outer = RUN.get()
-        self.parent_id = outer.run_id if outer is not None else None
-        self.depth = _depth_inside(outer)
-        self.context = copy_context()
-        self.context.run(RUN.set, self)
-        self.context.run(STEP.set, None)
         seed = settings.seed if settings.seed is not None else os.urandom(8)
         self.draw = Random(seed).random  # noqa: S311 - for jitter, not for secrets
         self.clock = loop_clock()
-        self._loop_thread = threading.get_ident()
-        self._post = loop_poster()
         self.watch = CancellationWatch()
         self.suspended: dict[int, Slot] = {}
         self.concluding = 0
@@ -95,6 +90,7 @@ class Runner:
         self.by: CancelledBy | None = None
         self.cause: tuple[int, BaseException] | None = None
         self.fatal: BaseException | None = None
+        self.cpu = 0.0
         self.stuck: list[str] = []
         self.abandoned: list[str] = []
         self.host = Host(self)
@@ -103,7 +99,7 @@ class Runner:
         owes = bool(program.compensations) or program.has_resources
         self.aftermath = Aftermath(self, executors[Body.THREAD]) if owes else None
         self.bus = self._new_bus(instruments) if observed else None
-        self._instruments = tuple(instruments)
+        self.companions: list[Companion] = []
         if isinstance(self.scheduler, WatchedScheduler):
             self.scheduler.watchers = tuple(one for one in (self.aftermath, self.bus) if one is not None)
 
@@ -116,45 +112,41 @@ class Runner:
 
     async def run(self) -> None:
         """Run to the end. What the steps raised is in the records; only cancellation and the like are raised here."""
-        if self.bus is None:
-            await self._run_whole()
-        else:
-            self.bus.note_run_started()
-            try:
-                await self._run_whole()
-            finally:
-                await self.bus.close()
-        if self.fatal is not None:
-            raise self.fatal
+        self.cpu = -time.process_time()
+        try:
+            await self._run_observed()
+        finally:
+            self.cpu += time.process_time()
+            if self.fatal is not None:
+                raise self.fatal  # also where the run was cancelled meanwhile
         if self.by == "caller":
             # A slot felt the cancellation, and the host has not met it yet.
             await checkpoint()
 
+    async def _run_observed(self) -> None:
+        """Run, and tell those who listen when it begins and ends."""
+        if self.bus is None:
+            await self._run_whole()
+            return
+        self.bus.note_run_started()
+        try:
+            await self._run_whole()
+        finally:
+            await self.bus.close()
+
     async def _run_whole(self) -> None:
         """Run the slots, and see to what is owed after them."""
-        if self.aftermath is None:
-            await self.host.run_slots()
-        else:
-            await self.aftermath.follow(self.host.run_slots)
+        work = self.host.run_slots
+        if self.aftermath is not None:
+            work = partial(self.aftermath.follow, work)
+        if self.companions:
+            work = partial(accompany, work, self.companions)
+        await work()
 
     @property
     def begin(self) -> Callable[[int], None]:
         """What notes that a plain step begins."""
         return self.records.begun.append if self.bus is None else self.bus.begin
-
-    @property
-    def enter(self) -> Callable[[int], object]:
-        """What prepares the context of a body, called inside it."""
-        return self._enter if self._instruments else STEP.set
-
-    def _enter(self, index: int) -> None:
-        STEP.set(index)
-        name, attempt = self.scheduler.name_of(index), self.records.attempt_of(index)
-        for instrument in self._instruments:
-            try:
-                instrument.enter(name, attempt)
-            except Exception as error:  # noqa: BLE001 - it is logged; looking on must not hurt a run
-                self.warn(index, f"An instrument raised {type(error).__name__}; the run goes on")
 
     @property
     def succeed(self) -> Callable[[int, object], None]:
@@ -165,21 +157,6 @@ class Runner:
         """Tell an event by the name of its class, if anybody may listen."""
         if self.bus is not None:
             self.bus.emit_named(kind, *facts)
-
-    def note_milestone(self, index: int, name: str, values: Mapping[str, object]) -> None:
-        """Keep what a body reports, from any thread, and tell it."""
-        step = self.scheduler.name_of(index)
-        self.records.milestones.append(Milestone(step, name, MappingProxyType(dict(values)), self.clock()))
-        if self.bus is not None:
-            self.call_in_loop(partial(self.tell, "MilestoneReached", step, name, values))
-
-    def call_in_loop(self, function: Callable[[], object]) -> None:
-        """Call a function where the run lives: at once if that is this thread."""
-        if threading.get_ident() == self._loop_thread:
-            function()
-            return
-        with suppress(RuntimeError):  # the loop has ended; a thread was left behind
-            self._post(function)
 
     def report_stuck(self, index: int) -> None:
         """Name a body that outlived its grace."""
@@ -197,7 +174,9 @@ class Runner:
 
     def warn(self, index: int, message: str) -> None:
         """Log what no error can tell, without any value of the user's."""
-        logger.bind(run_id=self.run_id, layer=self.scheduler.name_of(index)).warning(message)
+        layer = printable(self.scheduler.name_of(index))
+        with suppress(Exception):  # a sink that raises must not hurt the run
+            logger.bind(run_id=printable(self.run_id), layer=layer).warning(message)
 
     # What slots call
 
@@ -276,28 +255,6 @@ class Runner:
             self.stop("caller")
         return self.stopping
 
-    def context_of(self, index: int) -> Context:
-        """Return a fresh context for a step, as its body gets one."""
-        context = self.context.copy()
-        context.run(STEP.set, index)
-        return context
-
-    def _ask_in_context(self, step: int, function: Callable[[object], object], value: object) -> object:
-        return self.context_of(step).run(function, value)
-
-    def describe_step(self, index: int) -> StepContext:
-        """Return what the body of a step may know."""
-        return StepContext(
-            run_id=self.run_id,
-            name=self.scheduler.name_of(index),
-            attempt=self.records.attempt_of(index),
-            _asked_to_stop=partial(self._is_asked_to_stop, index),
-        )
-
-    def _is_asked_to_stop(self, index: int) -> bool:
-        slot = self.suspended.get(index)
-        return self.stopping or (slot is not None and slot.timed_out)
-
     # How a run ends early
 
     def stop(self, by: CancelledBy) -> None:
@@ -349,6 +306,7 @@ class Runner:
         last = self.aftermath
         return Ending(
             by=self.by,
+            cpu=self.cpu,
             cause=None if self.cause is None else self.scheduler.name_of(self.cause[0]),
             stuck=tuple(self.stuck),
             abandoned=tuple(self.abandoned),
@@ -376,16 +334,3 @@ class Runner:
         would_abort = policy.on_error == "abort" and self.records.attempt_of(index) > policy.retries
         if would_abort and (step, index) < (self.scheduler.step_of(self.cause[0]), self.cause[0]):
             self.cause = index, error
-
-
-def _depth_inside(outer: RunningSteps | None) -> int:
-    """Return how deep a run is nested in others.
-
-    Raises:
-        NestingTooDeep: Deeper than any program means to.
-    """
-    depth = 1 if outer is None else outer.depth + 1
-    if depth > MOST_NESTED:
-        message = f"Runs are nested more than {MOST_NESTED} deep; a plan most likely starts itself."
-        raise NestingTooDeep(message)
-    return depth

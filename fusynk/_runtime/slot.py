@@ -79,7 +79,7 @@ class Slot:
         ready, cells, base, succeed = scheduler.ready, scheduler.cells, scheduler.base, run.succeed
         functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
         started, ended, begin, copy_context = records.started, records.ended, run.begin, run.context.copy
-        body, enter, turn_ends = cast("Any", None), run.enter, clock() + _LONGEST_TURN / run.host.live
+        body, enter, turn_ends = cast("Any", None), run.inside.enter, clock() + _LONGEST_TURN / run.host.live
         await self._see_to_notices()
         while ready and not run.stopping:
             index = ready.pop()
@@ -222,7 +222,7 @@ class Slot:
         question = after_failure(policy, error, run.records.attempt_of(index), run.draw, may_retry=may_retry)
         run.note_question()
         try:
-            return await run_in_context(run.context_of(index), question)
+            return await run_in_context(run.inside.context_of(index), question)
         except BaseException as second:
             final = self._own(index, second)
             if final is None:

@@ -44,11 +44,9 @@ def voice_of(run: "Runner", blame: Blame) -> Voice:
         begun(index)
         told += 1
         if tell is not None:
+            attempt = numbers.get(index, 1)
             try:
-                if index in numbers:
-                    tell(AttemptStarted(told, started[index], run_id, names[index], numbers[index]))
-                else:
-                    tell(AttemptStarted(told, started[index], run_id, names[index]))
+                tell(AttemptStarted(told, started[index], run_id, names[index], attempt))
             except BaseException as error:  # noqa: BLE001 - a subscriber must not hurt a run
                 blame(error)
 

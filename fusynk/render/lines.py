@@ -1,7 +1,7 @@
 """The progress of a run as plain lines, for where there is no terminal to draw on."""
 
 from collections import deque
-from typing import TextIO
+from typing import Literal, TextIO
 
 from fusynk._core.events import (
     AttemptFailed,
@@ -41,6 +41,8 @@ class Lines:
     Args:
         stream: Where to.
     """
+
+    hears_events: Literal[True] = True
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -11,7 +11,8 @@ class Outlet:
     """Writes to the terminal of a stream as much as that takes, and keeps the rest.
 
     A terminal on hold (Ctrl-S), or one that nobody reads, would hold up the loop of a run otherwise. The terminal is
-    opened anew for that: whether a write waits is not a setting of the stream but of what it has opened.
+    opened anew for that, by the first who writes: whether a write waits is not a setting of the stream but of what it
+    has opened.
 
     Args:
         stream: Leads to the terminal.
@@ -21,7 +22,8 @@ class Outlet:
         self._stream = stream
         self.encoding: str = getattr(stream, "encoding", None) or "utf-8"
         self._rest = b""
-        self._descriptor = _opened_anew(stream)
+        self._descriptor: int | None = None
+        self._was_opened = False
 
     def isatty(self) -> bool:
         """Tell that this is a terminal."""
@@ -34,6 +36,9 @@ class Outlet:
 
     def flush(self) -> None:
         """Write what is taken now."""
+        if not self._was_opened:
+            self._was_opened = True
+            self._descriptor = _opened_anew(self._stream)
         if self._descriptor is None:
             text, self._rest = self._rest.decode(self.encoding), b""
             self._stream.write(text)

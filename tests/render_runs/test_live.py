@@ -21,7 +21,6 @@ from fusynk.render import live
 from fusynk.render.bars import ASCII, UNICODE, Glyphs
 from fusynk.render.board import Board
 from fusynk.render.lines import Lines
-from fusynk.render.live import Drawing
 from fusynk.testing import run_virtual, simulate
 from fusynk.testing.virtual import Backend
 from tests.observing import heard, python, runner_of
@@ -339,24 +338,12 @@ def test_threads_may_print_while_the_picture_is_drawn(monkeypatch: pytest.Monkey
 # Drawn by the clock
 
 
-def drawn_by_the_clock(plan: Plan[None, Any], stream: TextIO, backend: Backend) -> None:
-    async def accompanied() -> None:
-        runner, over = runner_of(plan), anyio.Event()
-        view = Drawing(stream, runner.records)
-        async with create_task_group() as group:
-            group.start_soon(view.live, over)
-            await runner.run()
-            over.set()
-
-    run_virtual(accompanied, backend=backend)
-
-
 def test_a_step_that_does_nothing_for_long_is_seen_to_go_on(backend: Backend) -> None:
     graph = Graph("silent")
     graph.add_layer(waiting(3), name="silent")
 
-    with terminal() as (screen, stream):
-        drawn_by_the_clock(compile_plan(graph), stream, backend)
+    with terminal() as (screen, stream), stderr(stream):
+        simulate(compile_plan(graph, progress=True), backend=backend)
 
     assert screen.received.count("0 of 1 step after") in (22, 23, 24)  # eight a second
     assert screen.everything[-1] == "✓ 1 step in 3.00 s: 1 succeeded"

@@ -71,6 +71,7 @@ def _slices(records: Records) -> list[_Slice]:
     busy: list[tuple[float, int]] = []
     ends: dict[int, int] = {}
     origin: float | None = None
+    begin = 0
     for index in records.begun:
         if index not in rest:
             rest[index] = iter(records.attempts_of(index))
@@ -82,7 +83,8 @@ def _slices(records: Records) -> list[_Slice]:
             heappush(free, heappop(busy)[1])
         lane = heappop(free) if free else len(busy) + 1
         heappush(busy, (attempt.ended, lane))
-        begin = max(round((attempt.started - origin) * 1e9), ends.get(lane, 0))
+        # Slices of no length are given one, and what began after them does so in the picture, too.
+        begin = max(round((attempt.started - origin) * 1e9), ends.get(lane, 0), begin)
         ends[lane] = max(round((attempt.ended - origin) * 1e9), begin + 1)
         slices.append(_Slice(index, attempt, lane, begin, ends[lane]))
     return slices

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fusynk import Batch, Graph, Run, compile_plan, each, milestone, process, use
@@ -237,6 +237,7 @@ def test_a_file_that_cannot_be_written_is_an_error_of_the_caller(tmp_path: Path)
     st.lists(st.tuples(st.floats(0, 3), st.lists(st.integers(0, 100), max_size=3), st.integers(0, 2)), max_size=12),
     st.integers(1, 5),
 )
+@example([(0.0, [], 0), (0.0, [], 0), (0.0, [1], 0), (1.0, [], 0)], 2)
 def test_traces_of_random_runs_read_back_as_the_run(
     parts: list[tuple[float, list[int], int]], concurrency: int
 ) -> None:

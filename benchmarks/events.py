@@ -19,7 +19,6 @@ from benchmarks.shapes import SHAPES, Shape, declare, empty_bodies
 from fusynk import Plan, compile_plan
 from fusynk.events import Event, EventsDropped, Subscriber
 
-LEAST_ROUNDS = 7
 ONE = "one counting subscriber"
 LIVE = "the live view on a terminal"
 TARGETS = {ONE: Target("at most", 1.5), LIVE: Target("at most", 1.2)}
@@ -147,6 +146,5 @@ def measure_events(settings: Settings) -> list[Figure]:
     for make in SHAPES.values():
         shape = make(settings.steps)
         for backend in settings.backends:
-            rounds = max(settings.rounds, LEAST_ROUNDS)
-            figures += _figures(shape, backend, anyio.run(_compare, shape, rounds, backend=backend))
+            figures += _figures(shape, backend, anyio.run(_compare, shape, settings.rounds, backend=backend))
     return figures

@@ -29,6 +29,7 @@ def _of_module(module: str, function: str, settings: Settings) -> list[Figure]:
 
 BENCHMARKS: dict[str, Callable[[Settings], list[Figure]]] = {
     **{name: partial(measure_shape, name) for name in SHAPES},
+    "events": partial(_of_module, "events", "measure_events"),
     "order": measure_order,
     "limits": partial(_of_module, "limits", "measure_limits"),
     "compile": measure_compile,

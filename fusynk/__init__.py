@@ -9,7 +9,7 @@ from loguru import logger as _logger
 from fusynk import errors
 from fusynk._core.backoff import Backoff, backoff
 from fusynk._core.batch import Batch
-from fusynk._core.current import StepContext, current_step
+from fusynk._core.current import StepContext, current_step, milestone
 from fusynk._core.declare import Graph, layer, process, worker
 from fusynk._core.layer import Layer, Override, Process, Worker
 from fusynk._core.limits import Limit
@@ -18,10 +18,11 @@ from fusynk._core.model import AttemptRecord, Cancelled, Failed, Outcome, Skippe
 from fusynk._core.options import LayerOptions, PlanOptions, WorkerOptions
 from fusynk._core.report import Report
 from fusynk._core.wiring import PlanInput
+from fusynk.blame import run_of
 from fusynk.compile import compile_plan
 from fusynk.handle import RunHandle
 from fusynk.plan import Plan
-from fusynk.run import Run, run_of
+from fusynk.run import Run
 
 # A library stays silent until its user asks, as loguru recommends: `logger.enable("fusynk")`.
 _logger.disable("fusynk")
@@ -57,6 +58,7 @@ __all__ = [
     "each",
     "errors",
     "layer",
+    "milestone",
     "process",
     "run_of",
     "use",

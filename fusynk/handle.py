@@ -1,8 +1,9 @@
 """The handle of a run that is going on."""
 
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
-from typing import Generic, Self
+from typing import TYPE_CHECKING, Generic, Self
 
 import anyio
 from anyio import create_task_group
@@ -13,6 +14,9 @@ from fusynk._runtime.drive import stack_of
 from fusynk._runtime.runner import Runner
 from fusynk.errors import RunCancelled
 from fusynk.run import Run
+
+if TYPE_CHECKING:
+    from fusynk._runtime.buffers import EventStream
 
 A_co = TypeVar("A_co", covariant=True)
 
@@ -33,12 +37,47 @@ class RunHandle(Generic[A_co]):
         self._run: Run[A_co] | None = None
         self._error: BaseException | None = None
         self._told = False
+        self._entered = anyio.Event()
 
     async def __aenter__(self) -> Self:
-        """Start the run."""
+        """Start the run. Its first step begins when the block waits for something."""
         await self._group.__aenter__()
-        await self._group.start(self._live)
+        try:
+            await self._group.start(self._live)
+        except anyio.get_cancelled_exc_class() as error:
+            await self._group.__aexit__(type(error), error, error.__traceback__)
+            raise
+        except BaseException:
+            await self._group.__aexit__(None, None, None)  # without the error, which the group would wrap
+            raise
+        self._entered.set()
         return self
+
+    def events(self, *, buffer: int = 1024) -> "EventStream":
+        """Return the events of the run, as an asynchronous iterator that ends with it.
+
+        Called before the block first waits for anything, it holds them all; later, it begins with `EventsDropped`.
+
+        Args:
+            buffer: How many events are kept for a slow reader; of more, the oldest step events are dropped and
+                counted.
+
+        Raises:
+            RuntimeError: The run has not been started.
+        """
+        if self._runner is None or self._runner.bus is None:
+            message = "events() was called before `async with plan.start(...)` was entered; call it inside the block."
+            raise RuntimeError(message)
+        return self._runner.bus.stream(buffer)
+
+    def snapshot(self) -> dict[str, str]:
+        """Return the status of each step and item now, by name."""
+        runner = self._runner
+        if runner is None:
+            return {}
+        scheduler = runner.scheduler
+        indexes = [*scheduler.wiring.steps(), *range(scheduler.base, len(scheduler.state))]
+        return {scheduler.name_of(index): runner.status_of(index).name.lower() for index in indexes}
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -59,6 +98,7 @@ class RunHandle(Generic[A_co]):
     async def _live(self, *, task_status: TaskStatus[None]) -> None:
         self._runner = self._make()
         task_status.started()
+        await self._entered.wait()
         try:
             await self._runner.run()
             self._run = self._finish(self._runner)
@@ -70,10 +110,10 @@ class RunHandle(Generic[A_co]):
             self._ended.set()
 
     def cancel(self) -> None:
-        """Cancel the run: running bodies are cancelled and awaited, nothing more starts."""
+        """Cancel the run, from any thread: running bodies are cancelled and awaited, nothing more starts."""
         if self._runner is not None and not self._ended.is_set():
             self._told = True
-            self._runner.stop("stop")
+            self._runner.inside.call_in_loop(partial(self._runner.stop, "stop"))
 
     async def wait(self) -> Run[A_co]:
         """Return the run when it has ended.

@@ -1,32 +1,40 @@
 """What a run gives back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from os import PathLike, fspath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, cast, overload
 
 from typing_extensions import TypeVar
 
-from fusynk._core.graph import levels_of
 from fusynk._core.markers import Artifact
-from fusynk._core.model import AttemptRecord, Cancelled, Ending, Failed, Outcome, Skipped, Status, Succeeded
-from fusynk._core.nodes import normalise
-from fusynk._core.notes import annotate, linked_run, own_traceback, path_text
+from fusynk._core.memory import peak_memory
+from fusynk._core.model import (
+    AttemptRecord,
+    Cancelled,
+    Ending,
+    Failed,
+    Milestone,
+    Outcome,
+    RunStatus,
+    Skipped,
+    Status,
+    Succeeded,
+)
+from fusynk._core.printable import printable
 from fusynk._core.records import Records
-from fusynk._core.registry import AnyLayer
 from fusynk._core.report import Report, make_report
-from fusynk._core.wiring import Wiring
-from fusynk.errors import ArtifactUnavailable, UnknownStep, did_you_mean
+from fusynk._core.steps import find_step, unknown_step
+from fusynk.errors import ArtifactUnavailable, UnknownStep
 
 if TYPE_CHECKING:
+    from fusynk.render.html import Account
     from fusynk.render.marks import Mark
 
 A_co = TypeVar("A_co", covariant=True)
 T = TypeVar("T")
-
-_PACKAGE = str(Path(__file__).parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,7 @@ class Run(Generic[A_co]):
         self._wiring = records.scheduler.wiring
         self._shape = shape
         self._ending = ending
+        self._milestones = tuple(records.milestones)  # a thread that was left behind may report more
 
     @property
     def id(self) -> str:
@@ -68,12 +77,9 @@ class Run(Generic[A_co]):
         return self._parent_id
 
     @property
-    def status(self) -> Literal["succeeded", "failed", "cancelled"]:
+    def status(self) -> RunStatus:
         """How the run ended. Failures that it was told to continue after make it `failed`, too."""
-        by = self._ending.by
-        if by in ("caller", "stop"):
-            return "cancelled"
-        return "failed" if by is not None or self.failures or self.teardown_failures else "succeeded"
+        return self._ending.status(has_failures=bool(self.failures))
 
     @property
     def ok(self) -> bool:
@@ -109,6 +115,16 @@ class Run(Generic[A_co]):
     def teardown_failures(self) -> Mapping[str, BaseException]:
         """What resources raised after their setup, by name."""
         return self._ending.teardown_failures
+
+    @property
+    def subscriber_failures(self) -> Mapping[str, int]:
+        """How often each subscriber raised, by its name."""
+        return self._ending.subscriber_failures
+
+    @property
+    def milestones(self) -> tuple[Milestone, ...]:
+        """What bodies reported by `milestone(...)`, in order."""
+        return self._milestones
 
     @property
     def result(self) -> A_co:
@@ -161,7 +177,7 @@ class Run(Generic[A_co]):
         return MappingProxyType({self._wiring.names[step]: self._outcome(step) for step in self._order})
 
     @cached_property
-    def _order(self) -> list[int]:
+    def _order(self) -> tuple[int, ...]:
         return self._wiring.in_order(self._scheduler.discipline)
 
     @cached_property
@@ -202,15 +218,92 @@ class Run(Generic[A_co]):
     @cached_property
     def report(self) -> Report:
         """The figures of the run; `str(run.report)` is the performance block."""
-        return make_report(self._records)
+        return make_report(self._records, cpu=self._ending.cpu, peak_memory=peak_memory())
 
-    def draw(self, *, width: int | None = None, colour: bool = False, ascii_only: bool = False) -> str:
+    def timeline(self, width: int | None = None) -> str:
+        """Return the run drawn as text: a row for each step, its attempts as bars on one axis of time.
+
+        Without box characters, if the standard output cannot encode them. Of more than 100 steps, those are shown
+        that failed, were tried again or took longest; a name of more than 200 cells is shortened.
+
+        Args:
+            width: In cells, as far as names allow; left out, that of the terminal.
+        """
+        from fusynk.render.timeline import timeline  # noqa: PLC0415 - rich is loaded for those who draw only
+
+        title = f"Run {self._id} {self.status}"
+        return timeline(
+            self._records, title=title, critical=self.report.critical_path, ending=self._ending, width=width
+        )
+
+    @overload
+    def to_trace(self) -> str: ...
+    @overload
+    def to_trace(self, path: str | PathLike[str]) -> None: ...
+    def to_trace(self, path: str | PathLike[str] | None = None) -> str | None:
+        """Write the run as Chrome trace events in JSON, which Perfetto (ui.perfetto.dev) and chrome://tracing open.
+
+        A file is replaced at once; only its owner may read it.
+
+        Args:
+            path: The file; left out, the text is returned.
+
+        Raises:
+            OSError: The file cannot be written; what was there is as it was.
+        """
+        from fusynk._core.saving import write_atomically  # noqa: PLC0415 - few runs are written
+        from fusynk.render.trace import trace  # noqa: PLC0415 - as above
+
+        text = trace(self._records, run_id=self._id, status=self.status)
+        if path is None:
+            return text
+        write_atomically(fspath(path), text.encode())
+        return None
+
+    @overload
+    def to_html(self) -> str: ...
+    @overload
+    def to_html(self, path: str | PathLike[str]) -> None: ...
+    def to_html(self, path: str | PathLike[str] | None = None) -> str | None:
+        """Write the run as one page of HTML: figures, failures, timeline, graph, milestones, and all of it as JSON.
+
+        The page runs no program and loads nothing. A file is replaced at once; only its owner may read it.
+
+        Args:
+            path: The file; left out, the text is returned.
+
+        Raises:
+            OSError: The file cannot be written; what was there is as it was.
+        """
+        from fusynk._core.saving import write_atomically  # noqa: PLC0415 - few runs are written
+        from fusynk.render.html import page  # noqa: PLC0415 - as above
+
+        if path is None:
+            return page(self._account)
+        write_atomically(fspath(path), page(self._account).encode())
+        return None
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, str]:
+        """Show the timeline in a notebook."""
+        from fusynk.render import html, pictures  # noqa: PLC0415 - loaded when something is drawn
+
+        return pictures.mimebundle(repr(self), "text/html", html.fragment(self._account), include, exclude)
+
+    @property
+    def _account(self) -> "Account":
+        from fusynk.render.html import Account  # noqa: PLC0415 - loaded when something is drawn
+
+        return Account(self._id, self._parent_id, self._records, self._ending, self.report, self.failures)
+
+    def draw(self, *, width: int | None = None, colour: bool = False, ascii_only: bool | None = None) -> str:
         """Return the dependency graph as text, with the state of each step.
 
         Args:
             width: Cells that there are; `None` for as many as it takes.
             colour: Whether to paint steps in the colours of their states.
-            ascii_only: Whether to keep to ASCII.
+            ascii_only: Whether to keep to ASCII; left out, if the standard output cannot encode boxes.
         """
         from fusynk.render import pictures  # noqa: PLC0415 - loaded when something is drawn
 
@@ -237,7 +330,7 @@ class Run(Generic[A_co]):
 
     def __repr__(self) -> str:
         """Say how the run ended, without showing values."""
-        return f"<Run {self._id} {self.status}>"
+        return f"<Run {printable(self._id)} {self.status}>"
 
     def _index_of(self, unit: object) -> int:
         found = find_step(self._wiring, unit)
@@ -273,102 +366,3 @@ class Run(Generic[A_co]):
             case Cancelled(by):
                 message = f"{name!r} has no artifact: it was cancelled (by {by})."
                 raise ArtifactUnavailable(message)
-
-
-def find_step(wiring: Wiring, unit: object) -> int | None:
-    """Return the step of a unit or a name, or `None` if the plan has none."""
-    if isinstance(unit, str):
-        return wiring.index.get(unit)
-    found = normalise(unit)
-    if found is None:
-        return None
-    layer, instance = found
-    step = wiring.index.get(layer.unit.name)
-    if step is None or wiring.layers[step] is not layer:
-        return _overriding_step(wiring, layer, instance)
-    return step if instance is None or wiring.instances[step] is instance else None
-
-
-def _overriding_step(wiring: Wiring, layer: AnyLayer, instance: object) -> int | None:
-    """Look for what a subclass put in the place of a method."""
-    if instance is None:
-        return None
-    steps = (step for step in wiring.steps() if wiring.layers[step] is layer and wiring.instances[step] is instance)
-    return next(steps, None)
-
-
-def unknown_step(wiring: Wiring, unit: object) -> str:
-    """Say that a plan has no such step, and which it may be."""
-    found = normalise(unit)
-    name = unit if isinstance(unit, str) else found[0].unit.name if found else repr(unit)
-    if not isinstance(unit, str) and name in wiring.index:
-        return f"The plan's step {name!r} is another unit of that name, or of another instance; ask by that one."
-    names = tuple(wiring.index)
-    listed = ", ".join([*names[:10], "..."] if len(names) > 10 else names)  # noqa: PLR2004 - enough for an error
-    return f"The plan has no step {name!r}.{did_you_mean(str(name), names) or f' It has: {listed}.'}"
-
-
-def failure_notes(records: Records, index: int, attempts_allowed: int, run: Run[Any]) -> list[str]:
-    """Return what is written on the error that ended a run: who, where, which attempt, and what else failed."""
-    scheduler = records.scheduler
-    step = scheduler.step_of(index)
-    wiring = scheduler.wiring
-    attempt = f"attempt {records.attempt_of(index)} of {attempts_allowed}"
-    notes = [f"in layer {scheduler.name_of(index)!r} ({wiring.locations[step]}), {attempt}, run {run.id}"]
-    path = [wiring.names[node] for node in _path_to(wiring, step)]
-    if len(path) > 1:
-        notes.append(f"path: {path_text(path)}")
-    own = scheduler.name_of(index)
-    others = [f"{name!r} ({type(error).__name__})" for name, error in run.failures.items() if name != own]
-    if others:
-        more = f" and {len(others) - 10} more" if len(others) > 10 else ""  # noqa: PLR2004 - enough for a note
-        notes.append(f"also failed: {', '.join(others[:10])}{more}")
-    return notes + undone_notes(run)
-
-
-def undone_notes(run: Run[Any]) -> list[str]:
-    """Return what is written on an error about compensations and teardowns."""
-    notes = [f"compensated: {', '.join(map(repr, run.compensated))}"] if run.compensated else []
-    for what, failures in (("compensation", run.compensation_failures), ("teardown", run.teardown_failures)):
-        notes += [f"{what} of {name!r} failed with {type(error).__name__}" for name, error in failures.items()]
-    return notes
-
-
-def _path_to(wiring: Wiring, step: int) -> Sequence[int]:
-    """Return the longest way from a source to a step."""
-    levels = levels_of(wiring.predecessors)
-    path = [step]
-    while wiring.predecessors[path[-1]]:
-        path.append(max(wiring.predecessors[path[-1]], key=levels.__getitem__))
-    return [node for node in reversed(path) if node not in wiring.delays]
-
-
-def blame(error: BaseException, notes: Sequence[str], run: Run[Any]) -> None:
-    """Write on an error where it came from, and link it to its run; notes of a run inside this one stay."""
-    former = run_of(error)
-    annotate(error, notes, run, keep=former is not None and former.parent_id == run.id)
-
-
-def adopt_run(error: BaseException) -> None:
-    """Link an error to the run of what it came from, if it has none itself."""
-    source: BaseException | None = error
-    while source is not None and run_of(source) is None:
-        source = source.__cause__ or source.__context__
-    run = run_of(source) if source is not None else None
-    if run is not None and source is not error:
-        blame(error, undone_notes(run), run)
-
-
-def run_of(error: BaseException) -> Run[Any] | None:
-    """Return the run that an error came out of, or `None` if it came out of none.
-
-    Args:
-        error: What `plan.run()` raised.
-    """
-    found = linked_run(error)
-    return found if isinstance(found, Run) else None  # pyright: ignore[reportUnknownVariableType] # of any artifact
-
-
-def raised_bare(error: BaseException) -> BaseException:
-    """Return an error with the engine's frames taken off its traceback."""
-    return error.with_traceback(own_traceback(error, _PACKAGE))

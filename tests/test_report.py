@@ -1,13 +1,18 @@
 """The report's arithmetic, against figures computed by other means from the same records."""
 
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from random import Random
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from fusynk import Batch, Graph, Run, compile_plan, each, use
+from fusynk import Batch, Graph, Plan, Report, Run, compile_plan, each, use
+from fusynk._core.memory import peak_memory
 from fusynk.testing import simulate
 from fusynk.testing.virtual import Backend
 
@@ -234,3 +239,121 @@ def test_the_performance_block(backend: Backend) -> None:
     assert "2.002 s" in text or "2.001 s" in text
     assert "1.500 ms" in text
     assert "first -> second" in text
+
+
+def with_items(*, failing: int, on_error: Literal["abort", "continue"] = "continue") -> Plan[None, int]:
+    graph = Graph("with items")
+
+    @graph.layer
+    async def numbers() -> list[int]:
+        return list(range(8))
+
+    @graph.layer.each(retries=1, on_error=on_error)
+    async def item(number: int = each(numbers)) -> int:
+        await anyio.sleep(1)
+        if number < failing:
+            raise ValueError
+        return number
+
+    @graph.layer
+    async def total(batch: Batch[int] = use(item)) -> int:
+        return sum(batch)
+
+    return compile_plan(total)
+
+
+def rows_of(report: Report) -> dict[str, str]:
+    """The lines of the block by their labels."""
+    return {line[2:19].strip(): line[19:].strip() for line in str(report).splitlines()[1:]}
+
+
+def test_items_that_failed_are_counted_though_their_step_succeeded(backend: Backend) -> None:
+    run = simulate(with_items(failing=3), backend=backend).run
+
+    report, rows = run.report, rows_of(run.report)
+    assert not run.ok
+    assert (report.succeeded, report.failed, report.items, report.failed_items) == (3, 0, 8, 3)
+    assert report.success_rate == pytest.approx((2 + 5) / (2 + 8))
+    assert (rows["Failed"], rows["Items"], rows["Failed items"], rows["Success rate"]) == ("0", "8", "3", "70.0%")
+
+
+def test_a_plan_without_items_says_nothing_of_them(backend: Backend) -> None:
+    graph = Graph("plain")
+    graph.add_layer(anyio.lowlevel.checkpoint, name="plain")
+
+    report = simulate(compile_plan(graph), backend=backend).run.report
+
+    assert (report.items, report.failed_items, report.success_rate) == (0, 0, 1)
+    assert rows_of(report).keys().isdisjoint({"Items", "Failed items"})
+
+
+def test_an_aborted_fan_out_counts_what_became_of_its_items(backend: Backend) -> None:
+    report = simulate(with_items(failing=1, on_error="abort").options(concurrency=1), backend=backend).run.report
+
+    assert (report.succeeded, report.failed, report.cancelled) == (1, 1, 1)
+    assert (report.items, report.failed_items) == (8, 1)
+    # The second attempt of the item that fails comes after the first ones of the others.
+    assert report.success_rate == pytest.approx((1 + 7) / (2 + 8))
+
+
+@pytest.mark.parametrize(("failing", "attempts"), [(0, 10), (3, 13), (8, 18)])
+def test_attempts_and_retries_are_counted(failing: int, attempts: int, backend: Backend) -> None:
+    run = simulate(with_items(failing=failing), backend=backend).run
+
+    assert (run.report.attempts, run.report.retries) == (attempts, failing)
+    assert run.report.attempts == len(run.attempts())
+    assert rows_of(run.report)["Retries"] == str(failing)
+
+
+def test_a_retry_that_never_began_is_no_attempt(backend: Backend) -> None:
+    graph = Graph("waits")
+
+    @graph.layer(retries=5, retry_delay=100)
+    async def flaky() -> None:
+        raise ValueError
+
+    report = simulate(compile_plan(flaky, deadline=10), backend=backend).run.report
+
+    assert (report.attempts, report.retries) == (1, 0)
+
+
+def test_all_but_one_of_ten_thousand_are_not_everything() -> None:
+    report = simulate(compile_plan(Graph("empty"))).run.report
+
+    assert "99.9%" in str(replace(report, success_rate=9_999 / 10_000))
+    assert "100.0%" in str(replace(report, success_rate=1.0))
+    assert "33.3%" in str(replace(report, success_rate=1 / 3))
+    assert "29.0%" in str(replace(report, success_rate=0.29))
+
+
+def test_memory_and_processor_time_are_shown_where_they_are_known() -> None:
+    report = compile_plan(Graph("empty")).run_sync().report
+
+    assert report.peak_memory is None or report.peak_memory > 2**20
+    known, unknown = replace(report, cpu=0.25, peak_memory=3 * 2**19), replace(report, cpu=None, peak_memory=None)
+    assert (rows_of(known)["CPU time"], rows_of(known)["Peak memory"]) == ("250.000 ms", "1.5 MiB")
+    assert rows_of(unknown).keys().isdisjoint({"CPU time", "Peak memory"})
+
+
+@pytest.mark.parametrize(("platform", "held"), [("linux", 5 * 1024), ("darwin", 5)])
+def test_platforms_count_memory_in_units_of_their_own(
+    platform: str, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def usage(_who: object) -> object:
+        return SimpleNamespace(ru_maxrss=5)
+
+    fake = SimpleNamespace(RUSAGE_SELF=0, getrusage=usage)
+    monkeypatch.setitem(sys.modules, "resource", fake)
+    monkeypatch.setattr(sys, "platform", platform)
+
+    assert peak_memory() == held
+
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert peak_memory() is None
+
+
+def test_the_block_is_aligned() -> None:
+    lines = str(simulate(with_items(failing=2)).run.report).splitlines()
+
+    assert lines[0] == "Performance"
+    assert {(line[:2], line[19:20] == " ", line[20:21] != " ") for line in lines[1:]} == {("  ", True, True)}

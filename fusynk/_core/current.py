@@ -1,6 +1,6 @@
 """What a body can ask about itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -42,6 +42,10 @@ class RunningSteps(Protocol):
         """Return what the body of that step may know."""
         ...
 
+    def note_milestone(self, index: int, name: str, values: Mapping[str, object]) -> None:
+        """Keep what the body of that step reports."""
+        ...
+
 
 RUN: ContextVar[RunningSteps | None] = ContextVar("fusynk_run", default=None)
 STEP: ContextVar[int | None] = ContextVar("fusynk_step", default=None)
@@ -58,3 +62,18 @@ def current_step() -> StepContext:
         message = "current_step() was called outside a running step; call it inside the body of a unit."
         raise LookupError(message)
     return run.describe_step(index)
+
+
+def milestone(name: str, /, **values: object) -> None:
+    """Report a named point from inside a body: a coroutine, a thread, a child task or an OS process.
+
+    It is kept in `run.milestones` and told to subscribers as `MilestoneReached`. Outside a running step, as in an
+    ordinary call of a decorated function, it does nothing.
+
+    Args:
+        name: The milestone's name.
+        values: What is to be said of it.
+    """
+    run, index = RUN.get(), STEP.get()
+    if run is not None and index is not None:
+        run.note_milestone(index, name, values)

@@ -38,6 +38,7 @@ class Status(enum.IntEnum):
 
 
 CancelledBy = Literal["caller", "abort", "deadline", "stop", "signal"]
+RunStatus = Literal["succeeded", "failed", "cancelled"]
 SkipCause = Literal["failure", "condition"]
 
 
@@ -96,21 +97,35 @@ class Ending:
 
     Attributes:
         by: What ended it early, or `None`.
+        cpu: Seconds of CPU time that the process used meanwhile.
         cause: The name of the step or item that ended it, or `None`.
         stuck: The steps whose bodies went on for longer than the grace after they were cancelled.
         abandoned: The steps whose thread was left behind.
         compensated: The steps that were undone, in that order.
         compensation_failures: The errors of compensations, by name.
         teardown_failures: The errors of resources after their setup, by name.
+        subscriber_failures: How often each subscriber raised, by its name.
     """
 
     by: CancelledBy | None
+    cpu: float
     cause: str | None
     stuck: tuple[str, ...]
     abandoned: tuple[str, ...]
     compensated: tuple[str, ...]
     compensation_failures: Mapping[str, BaseException]
     teardown_failures: Mapping[str, BaseException]
+    subscriber_failures: Mapping[str, int]
+
+    def status(self, *, has_failures: bool) -> RunStatus:
+        """Return how the run ended.
+
+        Args:
+            has_failures: Whether any of its steps failed.
+        """
+        if self.by in ("caller", "stop"):
+            return "cancelled"
+        return "failed" if self.by is not None or has_failures or self.teardown_failures else "succeeded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +164,20 @@ class AttemptRecord:
     def duration(self) -> float:
         """How long the attempt took, in seconds."""
         return self.ended - self.started
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """A named point that a body reported.
+
+    Attributes:
+        step: The name of its step; an item of a fan-out is `name[i]`.
+        name: The milestone's name.
+        values: What the body said of it.
+        time: When, in seconds of the run's monotonic clock.
+    """
+
+    step: str
+    name: str
+    values: Mapping[str, object]
+    time: float

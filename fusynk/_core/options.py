@@ -5,15 +5,19 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from typing_extensions import TypedDict
 
 from fusynk._core.backoff import Backoff
-from fusynk._core.callables import takes_positional
+from fusynk._core.callables import is_coroutine_function, takes_positional
 from fusynk._core.limits import Limit
 from fusynk._core.markers import Artifact, When
 from fusynk._core.model import UNSET, Unset
+
+if TYPE_CHECKING:
+    from fusynk._core.captured import Capture
+    from fusynk._core.events import Listener, Subscriber
 from fusynk.errors import InvalidOption, UnknownOption, did_you_mean, shown
 
 Dependency: TypeAlias = Artifact[object] | When | str
@@ -126,6 +130,19 @@ def _is_tags(value: object) -> bool:
     return all(isinstance(tag, str) for tag in cast("Iterable[object]", value))
 
 
+def _are_subscribers(value: object) -> bool:
+    if not isinstance(value, (list, tuple)):
+        return False
+    functions = [getattr(one, "function", one) for one in cast("Sequence[object]", value)]
+    return all(callable(one) and takes_positional(one, 1) and not is_coroutine_function(one) for one in functions)
+
+
+def _is_capture(value: object) -> bool:
+    if isinstance(value, (set, frozenset, list, tuple)):
+        return {"arguments", "results", "errors"}.issuperset(cast("Iterable[object]", value))
+    return _is_function(value)
+
+
 _Rule: TypeAlias = tuple[str, Callable[[object], bool], str]
 
 _SHARED_RULES: tuple[_Rule, ...] = (
@@ -185,6 +202,11 @@ class PlanOptions(TypedDict, total=False):
     seed: int | str | None
     grace: float
     executor: object
+    subscribers: "Sequence[Listener | Subscriber]"
+    progress: bool
+    verbose: bool
+    log_context: bool
+    capture: "Capture"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +227,12 @@ class PlanSettings:
         seed: Seeds the jitter of retries; `None` draws one each run.
         grace: Seconds a cancelled body may take to end before it is reported as stuck.
         executor: Where synchronous functions run, or `None` for threads.
+        subscribers: Who is told of events: functions, or a `Subscriber` with a thread of its own.
+        progress: Whether runs show on the standard error how they go on: drawn on a terminal, elsewhere in lines.
+        verbose: Whether runs write a line to loguru for whatever happens in them.
+        log_context: Whether lines that bodies log with loguru carry the `run_id` and the `layer`.
+        capture: Which values spans may show, each cut to a kilobyte: some of "arguments", "results" and "errors", or a
+            function of a `Captured` that returns what may be shown of it.
     """
 
     concurrency: int = 32
@@ -220,6 +248,11 @@ class PlanSettings:
     seed: int | str | None = None
     grace: float = 5.0
     executor: object = None
+    subscribers: "Sequence[Listener | Subscriber]" = ()
+    progress: bool = False
+    verbose: bool = False
+    log_context: bool = True
+    capture: "Capture" = ()
 
 
 _PLAN_RULES: tuple[_Rule, ...] = (
@@ -232,6 +265,11 @@ _PLAN_RULES: tuple[_Rule, ...] = (
     ("run_id", _or_none(lambda v: isinstance(v, str) and bool(v)), "a text that is not empty"),
     ("seed", _or_none(lambda v: isinstance(v, (int, str))), "a whole number or a text"),
     ("grace", _is_positive_seconds, "a positive number of seconds"),
+    ("progress", lambda v: isinstance(v, bool), "True or False"),
+    ("verbose", lambda v: isinstance(v, bool), "True or False"),
+    ("log_context", lambda v: isinstance(v, bool), "True or False"),
+    ("capture", _is_capture, 'some of "arguments", "results", "errors", or a function of what would be shown'),
+    ("subscribers", _are_subscribers, "a sequence of plain functions, or of Subscriber(function)"),
     ("executor", _or_none(lambda v: callable(getattr(v, "call", None))), "an object with an async method `call`"),
 )
 

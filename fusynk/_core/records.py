@@ -4,7 +4,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from fusynk._core.model import AttemptRecord, Status
+from fusynk._core.model import AttemptRecord, Milestone, Status
 from fusynk._core.scheduler import Scheduler
 
 NEVER = -1.0
@@ -22,6 +22,7 @@ class Records:
         numbers: Which attempt a step or item is at, where it is not the first.
         failed: The attempts that failed, by step or item.
         recovered: The steps and items whose artifact came from their `on_error`.
+        milestones: What bodies reported, in order.
     """
 
     scheduler: Scheduler
@@ -31,6 +32,7 @@ class Records:
     numbers: dict[int, int] = field(default_factory=dict[int, int])
     failed: dict[int, list[AttemptRecord]] = field(default_factory=dict[int, list[AttemptRecord]])
     recovered: set[int] = field(default_factory=set[int])
+    milestones: list[Milestone] = field(default_factory=list[Milestone])
 
     def __post_init__(self) -> None:
         """Make room for every step."""

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fusynk._core.graph import start_order
 from fusynk._core.markers import Artifact, Predicate, Use
@@ -120,6 +120,7 @@ class Wiring:
         input_cells: The cell of each input.
         index: The step of each name.
         warnings: What is legal but looks like a mistake.
+        orders: Kept by `in_order`, which every run may ask.
     """
 
     names: tuple[str, ...]
@@ -142,6 +143,7 @@ class Wiring:
     input_cells: Mapping[str, int]
     index: Mapping[str, int]
     warnings: tuple[str, ...]
+    orders: dict[Discipline, tuple[int, ...]] = field(default_factory=dict[Discipline, tuple[int, ...]])
 
     def steps(self) -> list[int]:
         """Return the steps that a user declared, in topological order."""
@@ -166,10 +168,12 @@ class Wiring:
             found.append(tuple(sources))
         return found
 
-    def in_order(self, discipline: Discipline) -> list[int]:
+    def in_order(self, discipline: Discipline) -> tuple[int, ...]:
         """Return the declared steps as one slot would start them."""
-        order = start_order(self.predecessors, self.successors, ready_queue(self.priorities, discipline))
-        return [step for step in order if step not in self.delays]
+        if discipline not in self.orders:
+            order = start_order(self.predecessors, self.successors, ready_queue(self.priorities, discipline))
+            self.orders[discipline] = tuple(step for step in order if step not in self.delays)
+        return self.orders[discipline]
 
     def depths(self) -> list[int]:
         """Return the level of each step; a barrier lies on no level of its own."""

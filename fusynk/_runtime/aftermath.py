@@ -5,16 +5,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import anyio
-from anyio import CancelScope, create_task_group
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio import CancelScope
 
 from fusynk._attempt import Retry, after_failure, awaited
 from fusynk._core.callables import is_coroutine_function
-from fusynk._core.completion import NotingScheduler
 from fusynk._core.model import Status
 from fusynk._core.options import Policy
-from fusynk._runtime.backend import bare, is_cancellation
+from fusynk._runtime.backend import is_cancellation
 from fusynk._runtime.calls import Places
+from fusynk._runtime.company import company
 from fusynk._runtime.drive import run_in_context
 from fusynk._runtime.resource import AnyGenerator, Resource
 from fusynk.errors import LayerTimeout, StrayCancellation
@@ -45,7 +44,7 @@ class Aftermath:
         self._run = run
         self._executor = executor
         self._open: list[Resource] = []
-        self._over = anyio.Event()
+        self._completed: list[int] = []
         self._group: TaskGroup | None = None
         self._busy_with: int | None = None
         self._watch_scope = CancelScope(shield=True)
@@ -60,17 +59,8 @@ class Aftermath:
         Args:
             run_slots: Returns, or raises, when the last slot has ended.
         """
-        try:
-            async with create_task_group() as self._group:
-                self._group.start_soon(self._live)
-                try:
-                    await run_slots()
-                finally:
-                    self._over.set()
-        except BaseExceptionGroup as errors:
-            raise bare(errors) from None
-        # A cancellation that came meanwhile goes on; trio leaves that to the next checkpoint.
-        await checkpoint_if_cancelled()
+        async with company(self._live) as self._group:
+            await run_slots()
 
     async def open(
         self, index: int, function: Callable[..., object], values: Sequence[object], *, place: Places | None = None
@@ -110,18 +100,18 @@ class Aftermath:
     def note_break(self, resource: Resource, error: BaseException) -> None:
         """End the run when a resource has ended before it, unless its unit says that the run may go on."""
         run, index = self._run, resource.index
-        self.teardown_failures[run.scheduler.name_of(index)] = error
+        self._keep_failure(index, error)
         if not isinstance(error, Exception):
             run.crash(error)
         elif run.policy_of(index).on_error != "continue" and not run.stopping:
-            run.abort(index, error)
+            run.break_off(index, error)
 
-    async def _live(self) -> None:
+    async def _live(self, over: anyio.Event) -> None:
         with CancelScope(shield=True):
-            await self._over.wait()
+            await over.wait()
             cast("TaskGroup", self._group).start_soon(self._watch)
-            if self._run.by is not None and isinstance(self._run.scheduler, NotingScheduler):
-                await self._compensate(self._run.scheduler)
+            if self._run.by is not None:
+                await self._compensate()
             for resource in reversed(self._open):
                 self._busy_with = resource.index
                 resource.close(self._run.reason)
@@ -130,8 +120,14 @@ class Aftermath:
                     self._note_failed_teardown(resource.index, resource.failure)
             self._watch_scope.cancel()
 
+    def _keep_failure(self, index: int, error: BaseException) -> None:
+        name = self._run.scheduler.name_of(index)
+        if name not in self.teardown_failures:
+            self.teardown_failures[name] = error
+            self._run.tell("TeardownFailed", name, type(error).__qualname__)
+
     def _note_failed_teardown(self, index: int, error: BaseException) -> None:
-        self.teardown_failures[self._run.scheduler.name_of(index)] = error
+        self._keep_failure(index, error)
         if self._run.policy_of(index).on_error != "continue":
             self.broken = self.broken or error
         self._note_fatal(error)
@@ -151,24 +147,37 @@ class Aftermath:
 
     # Compensations
 
-    async def _compensate(self, scheduler: NotingScheduler) -> None:
+    def note_ended(self, index: int, state: Status, value: object) -> None:  # noqa: ARG002 - as a watcher is told
+        """Keep the order in which steps succeed."""
+        if state == Status.SUCCEEDED:
+            self._completed.append(index)
+
+    def note_expanded(self, step: int, count: int) -> None:
+        """Nothing is owed for items that have not run."""
+
+    async def _compensate(self) -> None:
         """Undo what succeeded, last first."""
-        for index, name, artifact in self._owed(scheduler):
+        for index, name, artifact in self._owed():
             self._busy_with = index
             error = await self._undone(index, artifact)
             if error is None:
                 self.compensated.append(name)
+                self._run.tell("StepCompensated", name)
             else:
                 self.compensation_failures[name] = error
+                self._run.tell("CompensationFailed", name, type(error).__qualname__)
                 self._note_fatal(error)
 
-    def _owed(self, scheduler: NotingScheduler) -> Iterator[tuple[int, str, object]]:
+    def _owed(self) -> Iterator[tuple[int, str, object]]:
         """Yield what is to be undone: the step, its name and its artifact."""
-        for index in reversed(scheduler.completed):
+        scheduler = self._run.scheduler
+        for index in reversed(self._completed):
             artifact, name = scheduler.cells[index], scheduler.name_of(index)
             if self._run.policy_of(index).compensate is None or scheduler.state[index] != Status.SUCCEEDED:
                 continue
-            if index in scheduler.wiring.fan_outs:  # a stand-in for a whole fan-out; its items never ran
+            if index in scheduler.items:
+                continue  # its items are undone
+            if index in scheduler.wiring.fan_outs:  # a stand-in for the whole; it has no items
                 items = cast("Batch[object]", artifact).succeeded
                 yield from ((index, f"{name}[{number}]", items[number]) for number in sorted(items, reverse=True))
             else:
@@ -186,7 +195,7 @@ class Aftermath:
                 return error
             question = after_failure(policy, error, attempt, run.draw)
             try:
-                verdict = await run_in_context(run.context_of(index), question)
+                verdict = await run_in_context(run.inside.context_of(index), question)
             except BaseException as second:  # noqa: BLE001 - the user's own predicate; kept like any other error
                 return second
             if not isinstance(verdict, Retry):
@@ -200,7 +209,7 @@ class Aftermath:
             if policy.timeout is not None:
                 scope.deadline = anyio.current_time() + policy.timeout
             try:
-                await run_in_context(self._run.context_of(index), self._called(index, artifact))
+                await run_in_context(self._run.inside.context_of(index), self._called(index, artifact))
             except BaseException as error:
                 if not is_cancellation(error):
                     return error

@@ -27,6 +27,14 @@ def loop_clock() -> Callable[[], float]:
     return time.monotonic if is_system else loop.time
 
 
+def loop_poster() -> Callable[[Callable[[], object]], object]:
+    """Return what has the running loop call a function soon, from any thread; in order, also with threads' results."""
+    if in_trio():
+        post: Callable[[Callable[[], object]], object] = sys.modules["trio"].lowlevel.current_trio_token().run_sync_soon
+        return post
+    return asyncio.get_running_loop().call_soon_threadsafe
+
+
 class CancellationWatch:
     """Tells whether somebody outside cancelled, or a body made a cancellation up.
 

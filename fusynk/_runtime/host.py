@@ -87,7 +87,8 @@ class Host:
             wanted, free = min(wanted, 1), min(free, 1 - self.live - self.spawning)
         for _ in range(min(wanted - self.spawning, free)):
             self.spawning += 1
-            group.start_soon(Slot(self._run).live)
+            # In the run's own context: what a slot calls for the run is inside no step, not even of a run around it.
+            _ = self._run.context.run(group.start_soon, Slot(self._run).live)
 
     async def _sleep(self) -> None:
         """Wait until a slot pokes, or something is due."""

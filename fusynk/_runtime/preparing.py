@@ -62,8 +62,14 @@ class Preparation:
             raise
         except BaseException:
             self.limits.give_back(index)
+            self._tell_started(index)
             raise
+        self._tell_started(index)
         return call if policy.limit is None else self.limits.hold(index, policy.limit, call)
+
+    def _tell_started(self, index: int) -> None:
+        if self._run.bus is not None:
+            self._run.bus.note_started(index)
 
     def _take_what_it_needs(self, index: int, step: int, places: Places | None, policy: Policy) -> None:
         """Take a thread or an OS process, then a permit, which counts a start; or let the step wait."""

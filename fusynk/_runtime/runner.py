@@ -1,33 +1,38 @@
 """One run: its state, what its slots ask of it, and how it ends."""
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import Context, copy_context
+from contextlib import suppress
 from functools import cached_property, partial
 from random import Random
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from anyio.lowlevel import checkpoint
 from loguru import logger
 
-from fusynk._core.completion import NotingScheduler
-from fusynk._core.current import RUN, STEP, RunningSteps, StepContext
-from fusynk._core.model import CancelledBy, Ending, Status
+from fusynk._core.model import CancelledBy, Ending, RunStatus, Status
 from fusynk._core.options import Policy
+from fusynk._core.printable import printable
 from fusynk._core.program import Program
-from fusynk._core.records import Records
+from fusynk._core.records import NEVER, Records
 from fusynk._core.scheduler import Scheduler
+from fusynk._core.watched import WatchedScheduler
 from fusynk._core.wiring import Body
 from fusynk._runtime.aftermath import Aftermath
 from fusynk._runtime.backend import CancellationWatch, loop_clock
+from fusynk._runtime.company import Companion, accompany
 from fusynk._runtime.host import Host
+from fusynk._runtime.inside import Inside
 from fusynk._runtime.preparing import Preparation
 from fusynk._runtime.slot import Slot
 from fusynk._runtime.timers import Due
-from fusynk.errors import DeadlineExceeded, NestingTooDeep, RunCancelled
-from fusynk.protocols import Executor
+from fusynk.errors import DeadlineExceeded, RunCancelled
+from fusynk.protocols import Executor, Instrument
 
-MOST_NESTED = 100
+if TYPE_CHECKING:
+    from fusynk._runtime.bus import Bus
 
 
 class Runner:
@@ -38,6 +43,8 @@ class Runner:
         inputs: The values of its inputs.
         run_id: The id of this run.
         executors: Where its synchronous functions run, by how they are called.
+        instruments: What looks on.
+        observed: Whether somebody may want its events who is not among the plan's subscribers.
 
     Attributes:
         suspended: The slots whose bodies wait for something, by step or item.
@@ -48,25 +55,31 @@ class Runner:
         fatal: What must leave `run()` bare, such as `KeyboardInterrupt`, or `None`.
         stuck: The bodies that outlived their grace, in order.
         abandoned: The steps whose thread was left behind, in order.
+        cpu: Seconds of CPU time that the process has used while the run went on.
+        inside: What its bodies see of it.
+        context: What the contexts of bodies are copied from.
+        companions: What lives beside the run until it is over, to be added to before it begins.
     """
 
     def __init__(
-        self, program: Program, inputs: Sequence[object], run_id: str, executors: Mapping[Body, Executor]
+        self,
+        program: Program,
+        inputs: Sequence[object],
+        run_id: str,
+        executors: Mapping[Body, Executor],
+        *,
+        instruments: Sequence[Instrument] = (),
+        observed: bool = False,
     ) -> None:
         settings = program.settings
         self.program = program
         self.run_id = run_id
-        scheduler = NotingScheduler if program.compensations else Scheduler
-        self.scheduler = scheduler(
-            program.wiring, inputs, settings.discipline, program.replaced, ask=self._ask_in_context
-        )
+        self.inside = Inside(self, run_id, instruments)
+        self.context = self.inside.context
+        observed = observed or bool(settings.subscribers or instruments)
+        scheduler = WatchedScheduler if observed or program.compensations else Scheduler
+        self.scheduler = scheduler(program.wiring, inputs, settings.discipline, program.replaced, ask=self.inside.ask)
         self.records = Records(self.scheduler)
-        outer = RUN.get()
-        self.parent_id = outer.run_id if outer is not None else None
-        self.depth = _depth_inside(outer)
-        self.context = copy_context()
-        self.context.run(RUN.set, self)
-        self.context.run(STEP.set, None)
         seed = settings.seed if settings.seed is not None else os.urandom(8)
         self.draw = Random(seed).random  # noqa: S311 - for jitter, not for secrets
         self.clock = loop_clock()
@@ -77,6 +90,7 @@ class Runner:
         self.by: CancelledBy | None = None
         self.cause: tuple[int, BaseException] | None = None
         self.fatal: BaseException | None = None
+        self.cpu = 0.0
         self.stuck: list[str] = []
         self.abandoned: list[str] = []
         self.host = Host(self)
@@ -84,34 +98,85 @@ class Runner:
         self._preparation: Preparation | None = None
         owes = bool(program.compensations) or program.has_resources
         self.aftermath = Aftermath(self, executors[Body.THREAD]) if owes else None
+        self.bus = self._new_bus(instruments) if observed else None
+        self.companions: list[Companion] = []
+        if isinstance(self.scheduler, WatchedScheduler):
+            self.scheduler.watchers = tuple(one for one in (self.aftermath, self.bus) if one is not None)
+
+    def _new_bus(self, instruments: Sequence[Instrument]) -> "Bus":
+        from fusynk._runtime.bus import Bus  # noqa: PLC0415 - what it needs is loaded for those who listen only
+
+        bus = Bus(self)
+        bus.subscribe([*(one.hear for one in instruments), *self.program.settings.subscribers])
+        return bus
 
     async def run(self) -> None:
         """Run to the end. What the steps raised is in the records; only cancellation and the like are raised here."""
-        if self.aftermath is None:
-            await self.host.run_slots()
-        else:
-            await self.aftermath.follow(self.host.run_slots)
-        if self.fatal is not None:
-            raise self.fatal
+        self.cpu = -time.process_time()
+        try:
+            await self._run_observed()
+        finally:
+            self.cpu += time.process_time()
+            if self.fatal is not None:
+                raise self.fatal  # also where the run was cancelled meanwhile
         if self.by == "caller":
             # A slot felt the cancellation, and the host has not met it yet.
             await checkpoint()
+
+    async def _run_observed(self) -> None:
+        """Run, and tell those who listen when it begins and ends."""
+        if self.bus is None:
+            await self._run_whole()
+            return
+        self.bus.note_run_started()
+        try:
+            await self._run_whole()
+        finally:
+            await self.bus.close()
+
+    async def _run_whole(self) -> None:
+        """Run the slots, and see to what is owed after them."""
+        work = self.host.run_slots
+        if self.aftermath is not None:
+            work = partial(self.aftermath.follow, work)
+        if self.companions:
+            work = partial(accompany, work, self.companions)
+        await work()
+
+    @property
+    def begin(self) -> Callable[[int], None]:
+        """What notes that a plain step begins."""
+        return self.records.begun.append if self.bus is None else self.bus.begin
+
+    @property
+    def succeed(self) -> Callable[[int, object], None]:
+        """What notes that a step or an item returned."""
+        return self.scheduler.succeed if self.bus is None else self.bus.succeed
+
+    def tell(self, kind: str, *facts: object) -> None:
+        """Tell an event by the name of its class, if anybody may listen."""
+        if self.bus is not None:
+            self.bus.emit_named(kind, *facts)
 
     def report_stuck(self, index: int) -> None:
         """Name a body that outlived its grace."""
         name = self.scheduler.name_of(index)
         if name not in self.stuck:
             self.stuck.append(name)
+            self.tell("BodyStuck", name)
         self.warn(index, "A cancelled body has not ended within its grace")
 
     def note_abandoned(self, index: int) -> None:
         """Name a step whose thread was left behind."""
         self.abandoned.append(self.scheduler.name_of(index))
+        self.tell("ThreadAbandoned", self.abandoned[-1])
         self.warn(index, "A thread was left behind; its function goes on")
 
     def warn(self, index: int, message: str) -> None:
         """Log what no error can tell, without any value of the user's."""
-        logger.bind(run_id=self.run_id, layer=self.scheduler.name_of(index)).warning(message)
+        layer = printable(self.scheduler.name_of(index))
+        with suppress(Exception):  # a sink that raises must not hurt the run
+            logger.bind(run_id=printable(self.run_id), layer=layer).warning(message)
 
     # What slots call
 
@@ -158,6 +223,8 @@ class Runner:
         """Let a step wait for its next attempt, without a slot."""
         self.records.note_retry(index)
         self.scheduler.retry(index)
+        if self.bus is not None:
+            self.bus.note_retry(index, delay)
         if delay:
             self.host.add_timer(delay, Due.RETRY, index)
         else:
@@ -168,6 +235,16 @@ class Runner:
         self.scheduler.make_ready(index)
         self.host.wake()
 
+    def status_of(self, index: int) -> Status:
+        """Return where a step or an item is. The scheduler knows what follows from it, not whether its body runs."""
+        state = Status(self.scheduler.state[index])
+        if state >= Status.RUNNING:
+            return state
+        if index < len(self.records.started) and self.records.started[index] != NEVER:
+            return Status.RUNNING
+        is_free = index < self.scheduler.base and not self.scheduler.remaining[index]
+        return Status.READY if is_free else state
+
     def policy_of(self, index: int) -> Policy:
         """Return what holds for a step or an item."""
         return self.program.policies[self.scheduler.step_of(index)]
@@ -177,28 +254,6 @@ class Runner:
         if not self.stopping and self.watch.is_requested():
             self.stop("caller")
         return self.stopping
-
-    def context_of(self, index: int) -> Context:
-        """Return a fresh context for a step, as its body gets one."""
-        context = self.context.copy()
-        context.run(STEP.set, index)
-        return context
-
-    def _ask_in_context(self, step: int, function: Callable[[object], object], value: object) -> object:
-        return self.context_of(step).run(function, value)
-
-    def describe_step(self, index: int) -> StepContext:
-        """Return what the body of a step may know."""
-        return StepContext(
-            run_id=self.run_id,
-            name=self.scheduler.name_of(index),
-            attempt=self.records.attempt_of(index),
-            _asked_to_stop=partial(self._is_asked_to_stop, index),
-        )
-
-    def _is_asked_to_stop(self, index: int) -> bool:
-        slot = self.suspended.get(index)
-        return self.stopping or (slot is not None and slot.timed_out)
 
     # How a run ends early
 
@@ -213,8 +268,12 @@ class Runner:
 
     def abort(self, index: int, error: BaseException) -> None:
         """End the run with a step that failed."""
-        for failed in {index, self.scheduler.step_of(index)}:
+        for failed in dict.fromkeys((index, self.scheduler.step_of(index))):
             self.scheduler.settle(failed, Status.FAILED, error)
+        self.break_off(index, error)
+
+    def break_off(self, index: int, error: BaseException) -> None:
+        """End the run because of a step, however that step itself ended."""
         self.cause = index, error
         self.stop("abort")
 
@@ -247,13 +306,20 @@ class Runner:
         last = self.aftermath
         return Ending(
             by=self.by,
+            cpu=self.cpu,
             cause=None if self.cause is None else self.scheduler.name_of(self.cause[0]),
             stuck=tuple(self.stuck),
             abandoned=tuple(self.abandoned),
             compensated=tuple(last.compensated) if last is not None else (),
             compensation_failures=MappingProxyType(last.compensation_failures if last is not None else {}),
             teardown_failures=MappingProxyType(last.teardown_failures if last is not None else {}),
+            subscriber_failures=MappingProxyType(self.bus.failures if self.bus is not None else {}),
         )
+
+    @property
+    def status(self) -> RunStatus:
+        """How the run ended, as far as it has."""
+        return self.ending.status(has_failures=Status.FAILED in self.scheduler.state)
 
     def note_late_failure(self, index: int, error: BaseException) -> None:
         """Keep an error that was raised while the run was being stopped.
@@ -268,16 +334,3 @@ class Runner:
         would_abort = policy.on_error == "abort" and self.records.attempt_of(index) > policy.retries
         if would_abort and (step, index) < (self.scheduler.step_of(self.cause[0]), self.cause[0]):
             self.cause = index, error
-
-
-def _depth_inside(outer: RunningSteps | None) -> int:
-    """Return how deep a run is nested in others.
-
-    Raises:
-        NestingTooDeep: Deeper than any program means to.
-    """
-    depth = 1 if outer is None else outer.depth + 1
-    if depth > MOST_NESTED:
-        message = f"Runs are nested more than {MOST_NESTED} deep; a plan most likely starts itself."
-        raise NestingTooDeep(message)
-    return depth

@@ -9,7 +9,6 @@ from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
 from fusynk._attempt import GivenUp, Recovered, Retry, Verdict, after_failure
-from fusynk._core.current import STEP
 from fusynk._core.model import Status
 from fusynk._core.wiring import Body
 from fusynk._runtime.backend import is_cancellation
@@ -77,15 +76,16 @@ class Slot:
         """Start ready steps until there are none, or a body has suspended."""
         run = self._run
         scheduler, records, clock = run.scheduler, run.records, run.clock
-        ready, cells, base, succeed = scheduler.ready, scheduler.cells, scheduler.base, scheduler.succeed
+        ready, cells, base, succeed = scheduler.ready, scheduler.cells, scheduler.base, run.succeed
         functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
-        started, ended, begin, copy_context = records.started, records.ended, records.begun.append, run.context.copy
-        body, enter, turn_ends = cast("Any", None), STEP.set, clock() + _LONGEST_TURN / run.host.live
+        started, ended, begin, copy_context = records.started, records.ended, run.begin, run.context.copy
+        body, enter, turn_ends = cast("Any", None), run.inside.enter, clock() + _LONGEST_TURN / run.host.live
         await self._see_to_notices()
         while ready and not run.stopping:
             index = ready.pop()
             try:
                 if index < base and plain[index]:
+                    started[index] = clock()
                     begin(index)
                     getter = getters[index]
                     body = functions[index](*getter(cells)) if getter is not None else functions[index]()
@@ -93,7 +93,6 @@ class Slot:
                     body = run.preparation.prepare(index)
                 context = copy_context()
                 context.run(enter, index)
-                started[index] = clock()
                 waiting_for = context.run(body.send, None)
             except StopIteration as stop:
                 now = ended[index] = clock()
@@ -161,6 +160,8 @@ class Slot:
         if error is None:
             return
         run.records.note_failure(index, error)
+        if run.bus is not None:
+            run.bus.note_failed(index, error)
         if not isinstance(error, Exception):
             run.interrupt(index, error)
         elif run.stopping:
@@ -221,7 +222,7 @@ class Slot:
         question = after_failure(policy, error, run.records.attempt_of(index), run.draw, may_retry=may_retry)
         run.note_question()
         try:
-            return await run_in_context(run.context_of(index), question)
+            return await run_in_context(run.inside.context_of(index), question)
         except BaseException as second:
             final = self._own(index, second)
             if final is None:

@@ -27,6 +27,7 @@ from fusynk.errors import UnguardedScript
 from fusynk.executors.messages import (
     LENGTH_BYTES,
     READ_AT_ONCE,
+    Answer,
     Main,
     Raised,
     Reply,
@@ -201,8 +202,12 @@ def _write(pipe: int, message: bytes) -> None:
         view = view[os.write(pipe, view) :]
 
 
-def _answer(pickled: bytes) -> Reply:
+def _answer(pickled: bytes) -> Answer:
     request = cast("Request", load(pickled))
+    return Answer(_reply(request), request.step.milestones if request.step is not None else [])
+
+
+def _reply(request: Request) -> Reply:
     MAIN_HERE.known = request.main
     subject: Literal["function", "arguments"] = "function"
     try:

@@ -1,6 +1,8 @@
 """What a parent and its subprocess send each other."""
 
-from dataclasses import dataclass
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from fusynk._core.current import StepContext
@@ -18,12 +20,18 @@ class SentStep:
         name: The step's name.
         attempt: Which attempt this is, from 1.
         depth: How deep the run is nested in others.
+        milestones: What the body has reported: names, and their values pickled.
     """
 
     run_id: str
     name: str
     attempt: int
     depth: int
+    milestones: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
+
+    def note_milestone(self, index: int, name: str, values: Mapping[str, object]) -> None:  # noqa: ARG002 - as above
+        """Keep what the body reports; it goes to the parent with the reply."""
+        self.milestones.append((name, pickle.dumps(dict(values), pickle.HIGHEST_PROTOCOL)))
 
     def describe_step(self, index: int) -> StepContext:  # noqa: ARG002 - the shape of a run
         """Return what the body may know. It is killed instead of being asked to stop."""
@@ -112,3 +120,11 @@ class Unfit:
 
 
 Reply: TypeAlias = Returned | Raised | Unread | Unfit
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply, and the milestones that the body reported before it."""
+
+    reply: Reply
+    milestones: list[tuple[str, bytes]]

@@ -8,7 +8,7 @@ from io import BytesIO
 from types import MethodType
 from typing import Any, Final, Literal, cast
 
-from fusynk._core.current import RUN, STEP
+from fusynk._core.current import RUN, STEP, milestone
 from fusynk._core.importable import bound, leads_to, own_function, unwrapped, why_not_importable
 from fusynk.errors import (
     AwaitableReturned,
@@ -20,7 +20,7 @@ from fusynk.errors import (
     Unsendable,
 )
 from fusynk.executors.child import load, type_name_of
-from fusynk.executors.messages import Main, Raised, Reply, Request, Returned, SentStep, Told, Unfit, Unread
+from fusynk.executors.messages import Answer, Main, Raised, Request, Returned, SentStep, Told, Unfit, Unread
 
 _UNGUARDED: Final = f"{UnguardedScript.__module__}.{UnguardedScript.__qualname__}"
 
@@ -57,7 +57,10 @@ def unpacked(pickled: bytes, name: str) -> object:
         BaseException: What the function raised, or what stands for it.
         Unsendable: The call or its result could not be sent.
     """
-    match cast("Reply", load(pickled)):
+    answer = cast("Answer", load(pickled))
+    for reported, values in answer.milestones:
+        milestone(reported, **cast("dict[str, object]", _loaded_value(values, name)))
+    match answer.reply:
         case Returned(value):
             return _loaded_value(value, name)
         case Raised(error, told):

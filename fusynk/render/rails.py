@@ -96,7 +96,6 @@ def _rails(order: Sequence[int], predecessors: Neighbours) -> Iterator[list[int]
         goes_on = {lane_of[source]: waiting[source] > 0 for source in predecessors[node]}
         free = taken.index(False) if False in taken else len(taken)
         own = min((lane for lane, does in goes_on.items() if not does), default=free)
-        goes_on.pop(own, None)
         taken += [False] * (own + 1 - len(taken))
         yield _row(taken, goes_on, own, LAST_BULLET if not waiting[node] else BULLET)
         for lane, does in goes_on.items():

@@ -1,14 +1,16 @@
 """Running a plan in virtual time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
 
+from fusynk._core.events import Subscriber
+from fusynk.blame import run_of
 from fusynk.executors.threads import InlineExecutor
 from fusynk.plan import Plan
-from fusynk.run import Run, run_of
+from fusynk.run import Run
 from fusynk.testing.virtual import Backend, run_virtual
 
 A = TypeVar("A")
@@ -45,7 +47,8 @@ def simulate(
 ) -> Trace[A]:
     """Run a plan in virtual time: deterministic, hours in milliseconds.
 
-    Plain functions run inline instead of in threads. A run id and a seed are fixed unless the plan has its own.
+    Plain functions and subscribers run inline instead of in threads. A run id and a seed are fixed unless the plan has
+    its own.
 
     Args:
         plan: The plan.
@@ -58,7 +61,9 @@ def simulate(
         BaseException: What is no ordinary exception leaves here as it leaves `plan.run()`.
     """
     settings = plan.settings
+    inline = [replace(one, threaded=False) if isinstance(one, Subscriber) else one for one in settings.subscribers]
     fixed = plan.options(
+        subscribers=inline,
         executor=settings.executor or InlineExecutor(),
         run_id=settings.run_id or "simulation",
         seed=0 if settings.seed is None else settings.seed,

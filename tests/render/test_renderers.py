@@ -105,14 +105,12 @@ def test_markup_shows_the_name_and_the_tags_around_it_still_hold(name: str) -> N
     assert [text.plain[span.start : span.end] for span in text.spans] == [text.plain.removesuffix(" after"), "after"]
 
 
-@settings(max_examples=300)
-@given(any_name, st.sampled_from(["]", " b]", "bold]x[/]", " [red]x[/red]"]))
-def test_markup_of_a_name_never_becomes_a_tag_with_what_follows(name: str, follows: str) -> None:
+@settings(max_examples=500)
+@given(st.text("\\[]/@#=ab ", max_size=8), st.sampled_from(["]", "b]", "=red]", " a b]"]))
+def test_a_name_never_becomes_a_tag_with_what_follows(name: str, follows: str) -> None:
     markup = pytest.importorskip("rich.markup")
-    alone = markup.render(follows.replace("[/]", ""), emoji=False)
-    text = markup.render(for_markup(f"{name}[") + follows.replace("[/]", ""), emoji=False)
 
-    assert len(text.spans) == len(alone.spans)
+    assert markup.render(for_markup(name) + follows, emoji=False).spans == []
 
 
 @settings(max_examples=300)
@@ -297,7 +295,19 @@ def dot_words(text: str) -> Iterator[str]:
 # Widths.
 
 
-WIDTHS = {"": 0, "abc": 3, "é": 1, "e\u0301": 1, "在庫": 4, "🚀": 2, "❤\ufe0f": 2, "👍🏽": 2, "🇩🇪": 2, "각": 2}
+WIDTHS = {
+    "": 0,
+    "abc": 3,
+    "\uff21": 2,
+    "é": 1,
+    "e\u0301": 1,
+    "在庫": 4,
+    "🚀": 2,
+    "❤\ufe0f": 2,
+    "👍🏽": 2,
+    "🇩🇪": 2,
+    "각": 2,
+}
 
 
 @pytest.mark.parametrize(("text", "cells"), WIDTHS.items(), ids=map(ascii, WIDTHS))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from math import fsum  # gives the same sum in every version of Python
 
 from fusynk.render.geometry.effort import Effort
 from fusynk.render.geometry.levels import Levels, Rows
@@ -55,7 +56,7 @@ def _settle(row: Sequence[int], offsets: Sequence[int], pulls: Pulls, columns: l
     weights: list[float] = []
     for element, offset in zip(row, offsets, strict=True):
         weight = sum(heavy for _, heavy in pulls[element])
-        wish = sum(heavy * columns[other] for other, heavy in pulls[element]) / weight if weight else columns[element]
+        wish = fsum(heavy * columns[other] for other, heavy in pulls[element]) / weight if weight else columns[element]
         wishes.append(wish - offset)
         weights.append(weight or _HARDLY)
     for element, offset, column in zip(row, offsets, _ascending(wishes, weights), strict=True):

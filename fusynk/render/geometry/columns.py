@@ -1,7 +1,7 @@
 """In which column each element stands: long lines straight, boxes under what they depend on."""
 
 from collections.abc import Sequence
-from math import floor
+from math import floor, fsum  # fsum gives the same sum in every version of Python
 
 from fusynk.render.geometry.align import align, room_of
 from fusynk.render.geometry.balance import balanced, pulls_of
@@ -26,7 +26,7 @@ def columns_of(levels: Levels, rows: Rows, sizes: Sizes, effort: Effort) -> list
     """
     fractions = balanced(levels, rows, sizes, effort)
     runs = runs_of(levels, rows, sizes, fractions)
-    wishes = [sum(fractions[element] for element in members) / len(members) for members in runs.members]
+    wishes = [fsum(fractions[element] for element in members) / len(members) for members in runs.members]
     columns = _whole(runs, _straightened(runs, wishes, _pulls_of_runs(levels, runs, sizes), effort))
     align(levels, runs, sizes, columns)
     return [columns[run] for run in runs.run_of]
@@ -55,7 +55,7 @@ def _straightened(runs: Runs, wishes: Sequence[float], pulls: _Pulls, effort: Ef
         for run in range(len(columns)) if sweep % 2 else reversed(range(len(columns))):
             total = sum(weight for _, weight in pulls[run])
             if total:
-                wish = sum(weight * columns[other] for other, weight in pulls[run]) / total
+                wish = fsum(weight * columns[other] for other, weight in pulls[run]) / total
                 first, last = room_of(runs, run, columns)
                 columns[run] = min(max(wish, first), last)
         effort.spend(sum(map(len, pulls)))
@@ -78,7 +78,7 @@ def _apart(runs: Runs, wishes: Sequence[float]) -> list[float]:
 
 
 def _whole(runs: Runs, columns: Sequence[float]) -> list[int]:
-    """Round columns; a run that comes too near to one on its left gives way."""
+    """Round columns. That keeps distances, except where the last bit of a fraction got lost: there a run gives way."""
     rounded: list[int] = []
     for column, lefts in zip(columns, runs.lefts, strict=True):
         rounded.append(max([floor(column + 0.5), *(rounded[left] + apart for left, apart in lefts.items())]))

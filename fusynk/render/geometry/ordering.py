@@ -134,9 +134,12 @@ class _Search:
         for upper, lower in pairwise(rows):
             ends = [sorted(map(places.__getitem__, below[element])) for element in upper]
             crossings += _inversions([end for each in ends for end in each], len(lower))
-            for place, each in enumerate(ends):
-                start = (place + 0.5) / len(upper)
-                length += sum(abs(start - (end + 0.5) / len(lower)) for end in each)
+            ways = [
+                abs((2 * place + 1) * len(lower) - (2 * end + 1) * len(upper))
+                for place, each in enumerate(ends)
+                for end in each
+            ]
+            length += sum(ways) / (2 * len(upper) * len(lower))
         self._effort.spend(self._edges)
         return Order(crossings, length, [row.copy() for row in rows])
 

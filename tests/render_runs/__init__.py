@@ -1,0 +1,1 @@
+"""Tests of what shows runs: timelines, traces and the live view."""

@@ -10,6 +10,7 @@ from anyio import create_task_group
 from anyio.abc import TaskGroup, TaskStatus
 from typing_extensions import TypeVar
 
+from fusynk._core.options import check_seconds
 from fusynk._runtime.drive import stack_of
 from fusynk._runtime.runner import Runner
 from fusynk.errors import RunCancelled
@@ -102,11 +103,21 @@ class RunHandle(Generic[A_co]):
         finally:
             self._ended.set()
 
-    def cancel(self) -> None:
-        """Cancel the run, from any thread: running bodies are cancelled and awaited, nothing more starts."""
+    def cancel(self, grace: float = 0.0) -> None:
+        """Cancel the run, from any thread: nothing more starts, running bodies are cancelled and awaited.
+
+        Args:
+            grace: Seconds that running bodies have to end by themselves. A run whose last step ends within them is not
+                cancelled.
+
+        Raises:
+            InvalidOption: `grace` is no number of seconds from 0 up.
+        """
+        check_seconds("handle.cancel", "grace", grace)
         if self._runner is not None and not self._ended.is_set():
             self._told = True
-            self._runner.inside.call_in_loop(partial(self._runner.stop, "stop"))
+            runner = self._runner
+            runner.inside.call_in_loop(partial(runner.wind_down, grace) if grace else partial(runner.stop, "stop"))
 
     async def wait(self) -> Run[A_co]:
         """Return the run when it has ended.

@@ -239,14 +239,7 @@ class Plan(Generic[I_contra, A_co]):
     def _runner(self, values: list[object], *, observed: bool = False) -> Runner:
         run_id = self._program.settings.run_id or os.urandom(8).hex()
         executors, targets = _executors(self._program), self._shape.steps
-        observed = observed or self._program.settings.progress
-        runner = new_runner(self._program, values, run_id, executors, targets=targets, observed=observed)
-        if self._program.settings.progress and runner.bus is not None:
-            from fusynk.render.live import progress_view  # noqa: PLC0415 - for those who want to see it
-
-            view = progress_view(runner.records)
-            runner.bus.subscribe([] if view is None else [view.hear])
-        return runner
+        return new_runner(self._program, values, run_id, executors, targets=targets, observed=observed)
 
     async def _run(self, values: list[object]) -> Run[A_co]:
         runner = self._runner(values)
@@ -261,7 +254,7 @@ class Plan(Generic[I_contra, A_co]):
     def _ended(self, runner: Runner) -> Run[A_co]:
         return Run(
             run_id=runner.run_id,
-            parent_id=runner.parent_id,
+            parent_id=runner.inside.parent_id,
             records=runner.records,
             shape=self._shape,
             ending=runner.ending,

@@ -67,6 +67,7 @@ class Run(Generic[A_co]):
         self._wiring = records.scheduler.wiring
         self._shape = shape
         self._ending = ending
+        self._milestones = tuple(records.milestones)  # a thread that was left behind may report more
 
     @property
     def id(self) -> str:
@@ -126,7 +127,7 @@ class Run(Generic[A_co]):
     @property
     def milestones(self) -> tuple[Milestone, ...]:
         """What bodies reported by `milestone(...)`, in order."""
-        return tuple(self._records.milestones)
+        return self._milestones
 
     @property
     def result(self) -> A_co:
@@ -220,7 +221,7 @@ class Run(Generic[A_co]):
     @cached_property
     def report(self) -> Report:
         """The figures of the run; `str(run.report)` is the performance block."""
-        return make_report(self._records, peak_memory=peak_memory())
+        return make_report(self._records, cpu=self._ending.cpu, peak_memory=peak_memory())
 
     def timeline(self, width: int | None = None) -> str:
         """Return the run drawn as text: a row for each step, its attempts as bars on one axis of time.

@@ -332,6 +332,24 @@ def _check_weight(decorator: str, given: Mapping[str, object]) -> None:
         raise InvalidOption(message)
 
 
+def check_seconds(caller: str, name: str, value: object, *, positive: bool = False) -> None:
+    """Check a number of seconds.
+
+    Args:
+        caller: Who is asking, as written: "handle.cancel".
+        name: What the argument is called.
+        value: The argument.
+        positive: Whether 0 is too few.
+
+    Raises:
+        InvalidOption: It is no finite number from 0 up.
+    """
+    accepts = _is_positive_seconds if positive else _is_seconds
+    if not accepts(value):
+        wanted = "seconds above 0" if positive else "seconds from 0 up"
+        raise InvalidOption(f"{caller}({name}={shown(value)}): {name} must be a number of {wanted}.")
+
+
 def plan_settings(caller: str, former: PlanSettings, given: Mapping[str, object]) -> PlanSettings:
     """Return the settings with some replaced.
 

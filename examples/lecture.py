@@ -3,8 +3,8 @@
     python examples/lecture.py --speed 50 --angle 30
 
 Each section takes a moment to write. A section starts when the numbers it needs are there, so the peak's height is
-written while the time of flight and the range are. Whichever is done first is printed first; the notes have the
-sections in their order, and appear when the lecture is over.
+written while the time of flight and the range are. Each reports a milestone, and whichever is done first is printed
+first; the notes have the sections in their order, and appear when the lecture is over. A timeline ends it.
 """
 
 import math
@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import anyio
 from scripts import Parser, leave_with
 
-from fusynk import AttemptRecord, Run, compile_plan, current_step, layer, use
+from fusynk import AttemptRecord, Run, compile_plan, current_step, layer, milestone, use
+from fusynk.events import MilestoneReached
 
-BAR = 48  # columns of the timeline
 FASTEST = 10_000.0  # m/s; above, the ground can no longer be called flat
 GRAVITIES = 0.01, 1_000.0  # m/s2
 
@@ -99,7 +98,7 @@ class Notebook:
     async def write(self, section: Section, text: str) -> None:
         """Writes a section, which takes its time. It goes to the draft when those before it are there."""
         await anyio.sleep(self.writing_time(text))
-        print(f"{section}: {text}", flush=True)
+        milestone(section, text=text)
         self.reached[section] = text
         while self.to_come and self.to_come[0] in self.reached:
             first = self.to_come.pop(0)
@@ -223,17 +222,13 @@ async def conclusion(
 lecture = compile_plan(conclusion, inputs=Lecture)
 
 
-def timeline(run: Run[Any]) -> list[str]:
-    """Returns a bar for each step, in order of start."""
-    attempts = run.attempts()
-    begun, ended = attempts[0].started, max(attempt.ended for attempt in attempts)
-    column = BAR / ((ended - begun) or 1)
-    rows: list[str] = []
-    for attempt in attempts:
-        start = round((attempt.started - begun) * column)
-        length = max(1, round(attempt.duration * column))
-        rows.append(f"{attempt.step:20} {' ' * start + '=' * length}")
-    return rows
+async def give(subject: Lecture) -> Run[Flight]:
+    """Gives a lecture, and prints each section when its milestone is reached."""
+    async with lecture.start(subject) as handle:
+        async for event in handle.events():
+            if isinstance(event, MilestoneReached):
+                print(f"{event.name}: {event.values['text']}", flush=True)  # a reader who has left ends the lecture
+        return await handle.wait()
 
 
 def overlapping(attempts: Sequence[AttemptRecord]) -> list[tuple[str, str]]:
@@ -261,7 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command_line()
     subject = Lecture(**vars(parser.parse_args(arguments)))
     try:
-        run = lecture.run_sync(subject)
+        run = anyio.run(give, subject)
     except ImpossibleLaunch as error:
         parser.error(str(error))
     except BrokenPipeError:  # of what is printed, not of the notes
@@ -271,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted: no notes were written.")
         raise
-    print(f"\nThe notes are in {subject.file}.\n\nTimeline", *timeline(run), sep="\n  ")
+    print(f"\nThe notes are in {subject.file}.\n\n{run.timeline()}")
     print("\nAt the same time")
     for one, other in overlapping(run.attempts()):
         print(f"  {one} and {other}")

@@ -368,27 +368,33 @@ def test_an_os_process_reports_before_its_step_ends(fails: bool, backend: Backen
 # Outside of a body
 
 
-def test_outside_a_step_it_is_refused() -> None:
-    with pytest.raises(LookupError, match=r"milestone\(\) was called outside a running step; call it inside the body"):
-        milestone("nowhere")
+def test_a_function_that_reports_is_called_like_any_other(backend: Backend) -> None:
+    graph = Graph("ordinary")
+
+    @graph.layer
+    async def counts() -> int:
+        milestone("counted", count=3)
+        return 3
+
+    assert run_virtual(counts, backend=backend) == 3
 
 
-def test_so_it_is_beside_a_run_and_after_it(backend: Backend) -> None:
-    graph = Graph("beside")
+def test_beside_a_run_and_after_it_nothing_is_reported(backend: Backend) -> None:
+    graph, told = Graph("beside"), list[Event]()
 
     @graph.layer
     async def step() -> None:
         await anyio.sleep(1)
 
-    async def main() -> None:
-        async with compile_plan(step).start():
+    async def main() -> Run[None]:
+        async with compile_plan(step, subscribers=[told.append]).start() as handle:
             await anyio.sleep(0.5)
-            with pytest.raises(LookupError):
-                milestone("beside")
-        with pytest.raises(LookupError):
-            milestone("after")
+            milestone("beside")
+        milestone("after")
+        return await handle.wait()
 
-    run_virtual(main, backend=backend)
+    assert run_virtual(main, backend=backend).milestones == ()
+    assert story(told) == ["step: AttemptStarted", "step: StepSucceeded"]
 
 
 def test_a_thread_that_was_left_behind_reports_into_a_run_that_is_over_without_harm(backend: Backend) -> None:

@@ -21,6 +21,12 @@ def is_async_generator_function(function: object) -> bool:
     return _is_one(function, inspect.isasyncgenfunction)
 
 
+def called(function: object) -> str:
+    """Return what a function is called; an object that can be called goes by its class."""
+    name = getattr(function, "__qualname__", None)
+    return name if isinstance(name, str) else type(function).__name__
+
+
 def _is_one(function: object, test: Callable[[object], bool]) -> bool:
     while isinstance(function, partial):
         function = cast("partial[object]", function).func

@@ -57,29 +57,23 @@ def current_step() -> StepContext:
     Raises:
         LookupError: Called outside the body of a step.
     """
-    run, index = _running("current_step()")
+    run, index = RUN.get(), STEP.get()
+    if run is None or index is None:
+        message = "current_step() was called outside a running step; call it inside the body of a unit."
+        raise LookupError(message)
     return run.describe_step(index)
 
 
 def milestone(name: str, /, **values: object) -> None:
     """Report a named point from inside a body: a coroutine, a thread, a child task or an OS process.
 
-    It is kept in `run.milestones` and told to subscribers as `MilestoneReached`.
+    It is kept in `run.milestones` and told to subscribers as `MilestoneReached`. Outside a running step, as in an
+    ordinary call of a decorated function, it does nothing.
 
     Args:
         name: The milestone's name.
         values: What is to be said of it.
-
-    Raises:
-        LookupError: Called outside the body of a step.
     """
-    run, index = _running("milestone()")
-    run.note_milestone(index, name, values)
-
-
-def _running(caller: str) -> tuple[RunningSteps, int]:
     run, index = RUN.get(), STEP.get()
-    if run is None or index is None:
-        message = f"{caller} was called outside a running step; call it inside the body of a unit."
-        raise LookupError(message)
-    return run, index
+    if run is not None and index is not None:
+        run.note_milestone(index, name, values)

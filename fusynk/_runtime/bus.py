@@ -12,6 +12,7 @@ from anyio import CancelScope, move_on_after
 from loguru import logger
 
 from fusynk._core import events
+from fusynk._core.callables import called
 from fusynk._core.events import (
     AttemptFailed,
     AttemptStarted,
@@ -157,7 +158,7 @@ class Bus:
         if isinstance(error, KeyboardInterrupt):
             self._run.crash(error)
         else:
-            self._warn(_name_of(ear), "A subscriber raised {} and is told no more", type(error).__name__)
+            self._warn(called(ear.function), "A subscriber raised {} and is told no more", type(error).__name__)
 
     def note_failure(self, ear: FallibleEar, error: BaseException) -> None:
         """Count what a listener raised, from any thread, and log it at the first, tenth, hundredth time."""
@@ -165,7 +166,7 @@ class Bus:
             failures = self._failed[ear] = self._failed.get(ear, 0) + 1
         if str(failures).strip("0") == "1":
             told = "A subscriber raised {} ({} so far); the run goes on"
-            self._warn(_name_of(ear), told, type(error).__name__, failures)
+            self._warn(called(ear.function), told, type(error).__name__, failures)
 
     def _warn(self, subscriber: str, message: str, *facts: object) -> None:
         """Log what becomes of a listener. A sink that raises must not hurt the run either."""
@@ -178,7 +179,7 @@ class Bus:
         counts: dict[str, int] = {}
         with self._lock:
             for ear, failures in self._failed.items():
-                counts[_name_of(ear)] = counts.get(_name_of(ear), 0) + failures
+                counts[called(ear.function)] = counts.get(called(ear.function), 0) + failures
         return counts
 
     # What is told
@@ -301,7 +302,7 @@ class Bus:
         if thread.ended.is_set():
             thread.join()
         else:
-            self._warn(_name_of(thread), "The thread of a subscriber was left behind")
+            self._warn(called(thread.function), "The thread of a subscriber was left behind")
 
 
 async def _end_of(thread: ThreadedListener, patience: CancelScope, late: list[BaseException]) -> None:
@@ -318,10 +319,3 @@ async def _end_of(thread: ThreadedListener, patience: CancelScope, late: list[Ba
 def _raise(error: BaseException) -> None:
     """Raise what cannot have come from a listener."""
     raise error
-
-
-def _name_of(ear: FallibleEar) -> str:
-    """Return what a listener's function is called."""
-    function = ear.function
-    name = getattr(function, "__qualname__", None)
-    return name if isinstance(name, str) else type(function).__name__

@@ -73,6 +73,11 @@ class RunHandle(Generic[A_co]):
         indexes = [*scheduler.wiring.steps(), *range(scheduler.base, len(scheduler.state))]
         return {scheduler.name_of(index): runner.status_of(index).name.lower() for index in indexes}
 
+    @property
+    def id(self) -> str:
+        """The run's id; empty before the block is entered."""
+        return self._runner.run_id if self._runner is not None else ""
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -118,6 +123,14 @@ class RunHandle(Generic[A_co]):
             self._told = True
             runner = self._runner
             runner.inside.call_in_loop(partial(runner.wind_down, grace) if grace else partial(runner.stop, "stop"))
+
+    def leave_threads(self) -> None:
+        """Wait no more for plain functions in threads, which nothing can stop. Call it on the run's own loop.
+
+        Those of a run that has been cancelled are left behind and named in `run.abandoned`.
+        """
+        if self._runner is not None:
+            self._runner.leave_threads()
 
     async def wait(self) -> Run[A_co]:
         """Return the run when it has ended.

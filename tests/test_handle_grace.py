@@ -1,5 +1,6 @@
 """A run that is cancelled with a grace winds down: what runs may end, nothing more starts."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -215,3 +216,59 @@ def test_what_had_begun_ends_in_the_grace_or_is_cancelled_at_its_end_and_nothing
         ended[number] == begun[number] + lengths[number] + 0.5 for number in begun
     )
     assert (status == "succeeded") == complete
+
+
+# Threads, which nothing can stop
+
+
+async def test_a_thread_that_does_not_end_is_left_behind_when_nobody_waits_for_it_any_more() -> None:
+    graph, gate, begun = Graph("blocked"), threading.Event(), threading.Event()
+
+    @graph.layer
+    def blocked() -> None:
+        begun.set()
+        gate.wait(60)
+
+    try:
+        async with compile_plan(blocked).start() as handle:
+            while not begun.is_set():
+                await anyio.sleep(0.001)
+            handle.cancel()
+            await anyio.sleep(0.05)
+            handle.leave_threads()
+            with pytest.raises(errors.RunCancelled) as raised:
+                await handle.wait()
+    finally:
+        gate.set()
+
+    run = run_of(raised.value)
+    assert run is not None
+    assert (run.abandoned, dict(run.outcomes)) == (("blocked",), {"blocked": BY_STOP})
+
+
+async def test_without_that_word_it_is_waited_for() -> None:
+    graph, gate, begun = Graph("blocked"), threading.Event(), threading.Event()
+
+    @graph.layer
+    def blocked() -> None:
+        begun.set()
+        gate.wait(60)
+
+    try:
+        async with compile_plan(blocked).start() as handle:
+            while not begun.is_set():
+                await anyio.sleep(0.001)
+            handle.cancel()
+            with anyio.move_on_after(0.1) as patience:
+                with pytest.raises(errors.RunCancelled):
+                    await handle.wait()
+            gate.set()
+            assert patience.cancelled_caught
+            with pytest.raises(errors.RunCancelled) as raised:
+                await handle.wait()
+    finally:
+        gate.set()
+
+    run = run_of(raised.value)
+    assert run is not None
+    assert run.abandoned == ()

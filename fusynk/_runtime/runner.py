@@ -259,6 +259,12 @@ class Runner:
 
     # How a run ends early
 
+    def leave_threads(self) -> None:
+        """Wait no more for threads that have not ended though the run is cancelled."""
+        leave: object = getattr(self._executors[Body.THREAD], "leave_behind", None)
+        if callable(leave):  # an executor of the user's own need not be able to
+            leave()
+
     def wind_down(self, grace: float) -> None:
         """Start no further step, let what is running go on for a while, and then stop.
 

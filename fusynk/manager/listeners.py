@@ -7,7 +7,7 @@ from itertools import count
 
 from loguru import logger
 
-from fusynk._core.names import name_of_callable
+from fusynk._core.callables import called
 from fusynk.errors import InvalidDeclaration, shown
 from fusynk.manager.events import ManagerEvent, ManagerListener
 
@@ -86,7 +86,7 @@ class Listeners:
 
     def _note_failure(self, function: ManagerListener, error: Exception) -> None:
         """Count what a listener raised, and log it at the first, tenth, hundredth time."""
-        name = name_of_callable(function)
+        name = called(function)
         failures = self.failures[name] = self.failures.get(name, 0) + 1
         if str(failures).strip("0") == "1":
             with suppress(Exception):  # a sink that raises must not hurt the manager either

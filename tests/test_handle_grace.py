@@ -1,10 +1,11 @@
 """A run that is cancelled with a grace winds down: what runs may end, nothing more starts."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -221,53 +222,53 @@ def test_what_had_begun_ends_in_the_grace_or_is_cancelled_at_its_end_and_nothing
 # Threads, which nothing can stop
 
 
-async def test_a_thread_that_does_not_end_is_left_behind_when_nobody_waits_for_it_any_more() -> None:
-    graph, gate, begun = Graph("blocked"), threading.Event(), threading.Event()
+@pytest.fixture
+def blocked() -> Generator["Blocked"]:
+    body = Blocked()
+    yield body
+    body.gate.set()
 
-    @graph.layer
-    def blocked() -> None:
-        begun.set()
-        gate.wait(60)
 
-    try:
-        async with compile_plan(blocked).start() as handle:
-            while not begun.is_set():
-                await anyio.sleep(0.001)
-            handle.cancel()
-            await anyio.sleep(0.05)
-            handle.leave_threads()
-            with pytest.raises(errors.RunCancelled) as raised:
-                await handle.wait()
-    finally:
-        gate.set()
+class Blocked:
+    """A plain function that does not end until its gate is opened."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.begun = threading.Event()
+        graph = Graph("blocked")
+
+        @graph.layer
+        def blocked() -> None:
+            self.begun.set()
+            self.gate.wait(60)
+
+        self.plan = compile_plan(blocked)
+
+
+async def test_a_thread_that_does_not_end_is_left_behind_when_nobody_waits_for_it_any_more(blocked: Blocked) -> None:
+    async with blocked.plan.start() as handle:
+        await anyio.to_thread.run_sync(blocked.begun.wait)
+        handle.cancel()
+        await anyio.sleep(0.05)
+        handle.leave_threads()
+        with pytest.raises(errors.RunCancelled) as raised:
+            await handle.wait()
 
     run = run_of(raised.value)
     assert run is not None
     assert (run.abandoned, dict(run.outcomes)) == (("blocked",), {"blocked": BY_STOP})
 
 
-async def test_without_that_word_it_is_waited_for() -> None:
-    graph, gate, begun = Graph("blocked"), threading.Event(), threading.Event()
-
-    @graph.layer
-    def blocked() -> None:
-        begun.set()
-        gate.wait(60)
-
-    try:
-        async with compile_plan(blocked).start() as handle:
-            while not begun.is_set():
-                await anyio.sleep(0.001)
-            handle.cancel()
-            with anyio.move_on_after(0.1) as patience:
-                with pytest.raises(errors.RunCancelled):
-                    await handle.wait()
-            gate.set()
-            assert patience.cancelled_caught
-            with pytest.raises(errors.RunCancelled) as raised:
-                await handle.wait()
-    finally:
-        gate.set()
+async def test_without_that_word_it_is_waited_for(blocked: Blocked) -> None:
+    async with blocked.plan.start() as handle:
+        await anyio.to_thread.run_sync(blocked.begun.wait)
+        handle.cancel()
+        with anyio.move_on_after(0.1) as patience:
+            await handle.wait()
+        assert patience.cancelled_caught
+        blocked.gate.set()
+        with pytest.raises(errors.RunCancelled) as raised:
+            await handle.wait()
 
     run = run_of(raised.value)
     assert run is not None

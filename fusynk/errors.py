@@ -4,7 +4,8 @@ FusynkError
 ├── DeclarationError                 raised by a decorator or a builder call
 │   ├── UnknownOption (TypeError)    no such option; the nearest name is suggested
 │   ├── InvalidOption (ValueError)   an option has a value it cannot have
-│   └── InvalidDeclaration (TypeError)  what is declared cannot be a unit
+│   ├── InvalidDeclaration (TypeError)  what is declared cannot be a unit
+│   └── CronUnavailable (ImportError)  the library that reads cron expressions is not installed
 ├── MissingArtifact (TypeError)      an ordinary call misses an artifact, or passes a marker
 ├── InvalidPlan (ExceptionGroup)     every fault that compile_plan found, at once
 ├── PlanFault                        one fault of a graph
@@ -12,6 +13,8 @@ FusynkError
 │   ├── MissingInput, InputConflict, IncompatibleEdge
 │   └── MisplacedEach, UnstoppableTimeout, ModeContradiction, NotImportable
 ├── InvalidInputs (TypeError)        run() got other inputs than the plan takes
+├── InvalidItems (TypeError)         run_items() got no items that it could go over, or a key that cannot be one
+├── DuplicateKey (ValueError)        run_items() got two items of one key
 ├── UnsavableGraph                   a graph holds what no file can name; nothing was written
 ├── GraphFileError                   a graph file is refused
 ├── LoopRunning (RuntimeError)       run_sync() inside a running event loop
@@ -30,6 +33,25 @@ FusynkError
 │   ├── Unsendable (TypeError)          a function, an argument or a result cannot be sent to or from a subprocess
 │   ├── AwaitableReturned (TypeError)   a function in a subprocess returned what nothing there could await
 │   └── UnguardedScript (RuntimeError)  a script starts a run while a subprocess imports it
+├── ManagerError                     a manager does not do what it was asked for
+│   ├── UnknownUnit (LookupError)    no such unit is registered
+│   ├── AlreadyRegistered            the name is taken
+│   ├── UnitRunning                  the unit runs already, or still
+│   ├── UnitPaused                   the unit is paused
+│   ├── UnitDisabled                 the unit is disabled
+│   ├── ManagerStopped               the manager has been stopped
+│   └── PieceError                   a pool cannot do that with a piece of work
+│       ├── DuplicatePiece (ValueError)  a piece of that name waits or runs
+│       ├── UnknownPiece (LookupError)   the pool has no piece of that name
+│       └── PieceNotWaiting (RuntimeError)  the piece runs, or has ended
+├── StoreError                       the store of a manager cannot be read or written
+│   ├── DamagedStore                 its file is torn or was changed
+│   ├── ForeignStore                 its file belongs to something else
+│   ├── NewerStore                   its file was written by a later version of fusynk
+│   ├── StoreLocked                  somebody else has it open
+│   ├── StoreUnavailable             the system refuses: no permission, no space, no such folder, a fault of the disk
+│   └── StoreClosed                  it is not open
+├── PieceCancelled                   the piece of work was cancelled before it ended
 ├── WorkerDied                       a subprocess ended while a function ran in it
 ├── RemoteError                      stands for an error that could not be sent from a subprocess
 └── RemoteTraceback                  where in a subprocess an error was raised; only ever its cause
@@ -57,6 +79,10 @@ class InvalidOption(DeclarationError, ValueError):
 
 class InvalidDeclaration(DeclarationError, TypeError):
     """What was decorated, or how, cannot become a unit."""
+
+
+class CronUnavailable(DeclarationError, ImportError):
+    """The library that reads cron expressions is not installed."""
 
 
 class MissingArtifact(FusynkError, TypeError):
@@ -144,6 +170,22 @@ class InvalidPlan(ExceptionGroup[PlanFault], FusynkError):
 
 class InvalidInputs(FusynkError, TypeError):
     """The inputs of a run are missing, unknown or of the wrong kind."""
+
+
+class InvalidItems(FusynkError, TypeError):
+    """`run_items` got what are no items, or a key that cannot be one. Nothing ran."""
+
+
+class DuplicateKey(FusynkError, ValueError):
+    """`run_items` got two items of one key. Nothing ran.
+
+    Attributes:
+        key: The key.
+    """
+
+    def __init__(self, message: str, *, key: object) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class UnsavableGraph(FusynkError):
@@ -242,6 +284,106 @@ class AwaitableReturned(Unrepeatable, TypeError):
 
 class UnguardedScript(Unrepeatable, RuntimeError):
     """A script starts a run outside `if __name__ == "__main__":` while a subprocess imports it."""
+
+
+class ManagerError(FusynkError):
+    """A manager does not do what it was asked for; nothing has changed."""
+
+
+class UnknownUnit(ManagerError, LookupError):
+    """A name or a unit that is not registered."""
+
+
+class AlreadyRegistered(ManagerError):
+    """Another unit is registered by that name."""
+
+
+class UnitRunning(ManagerError):
+    """The unit runs, and one run of it at a time is enough."""
+
+
+class UnitPaused(ManagerError):
+    """The unit is paused and does not run until it is resumed."""
+
+
+class UnitDisabled(ManagerError):
+    """The unit is disabled and does not run until it is enabled."""
+
+
+class ManagerStopped(ManagerError):
+    """The manager has been stopped and runs nothing until it is started again."""
+
+
+class StoreError(FusynkError):
+    """The store of a manager cannot be read or written. Its file is as it was.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class DamagedStore(StoreError):
+    """The file of a store is torn or was changed by something else."""
+
+
+class ForeignStore(StoreError):
+    """The file is no store of fusynk."""
+
+
+class NewerStore(StoreError):
+    """The file was written by a later version of fusynk."""
+
+
+class StoreLocked(StoreError):
+    """Somebody else has the store open.
+
+    Attributes:
+        owner: The number of the OS process that has it, or `None` if that is not known.
+    """
+
+    def __init__(self, message: str, *, path: str, owner: int | None = None) -> None:
+        super().__init__(message, path=path)
+        self.owner = owner
+
+
+class StoreUnavailable(StoreError):
+    """The system refuses to read or write the file; the cause says why."""
+
+
+class StoreClosed(StoreError):
+    """The store is not open."""
+
+
+class PieceError(ManagerError):
+    """A pool cannot do that with a piece of work. Nothing was changed.
+
+    Attributes:
+        piece: The name of the piece.
+    """
+
+    def __init__(self, message: str, *, piece: str) -> None:
+        super().__init__(message)
+        self.piece = piece
+
+
+class DuplicatePiece(PieceError, ValueError):
+    """A piece of that name waits or runs."""
+
+
+class UnknownPiece(PieceError, LookupError):
+    """The pool has no piece of that name."""
+
+
+class PieceNotWaiting(PieceError, RuntimeError):
+    """The piece runs, or has ended."""
+
+
+class PieceCancelled(FusynkError):
+    """The piece of work was cancelled before it ended."""
 
 
 class WorkerDied(FusynkError):

@@ -10,7 +10,7 @@ from anyio import create_task_group
 from anyio.abc import TaskGroup, TaskStatus
 from typing_extensions import TypeVar
 
-from fusynk._core.options import check_seconds
+from fusynk._core.numbers import check_seconds
 from fusynk._runtime.drive import stack_of
 from fusynk._runtime.runner import Runner
 from fusynk.errors import RunCancelled

@@ -46,7 +46,7 @@ class Listeners:
             message = f"subscribe() takes a function of one event, not {shown(function)}."
             raise InvalidDeclaration(message)
         for kind in kinds:
-            if not (isinstance(kind, type) and issubclass(kind, ManagerEvent)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not (isinstance(kind, type) and issubclass(kind, ManagerEvent)):
                 message = f"subscribe() takes classes of fusynk.manager.events after the function, not {shown(kind)}."
                 raise InvalidDeclaration(message)
         key = object()
@@ -79,10 +79,13 @@ class Listeners:
             event = self._late.popleft()
             for function, kinds in tuple(self._listeners.values()):
                 if isinstance(event, kinds):
-                    try:
-                        function(event)
-                    except Exception as error:  # noqa: BLE001 - counted and logged; it must not hurt the others
-                        self._note_failure(function, error)
+                    self._call(function, event)
+
+    def _call(self, function: ManagerListener, event: ManagerEvent) -> None:
+        try:
+            function(event)
+        except Exception as error:  # noqa: BLE001 - counted and logged; it must not hurt the others
+            self._note_failure(function, error)
 
     def _note_failure(self, function: ManagerListener, error: Exception) -> None:
         """Count what a listener raised, and log it at the first, tenth, hundredth time."""

@@ -1,0 +1,394 @@
+"""`Manager`: runs workers and processes on demand and on schedules, for as long as a service lives."""
+
+from collections.abc import Mapping
+from random import Random
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+import anyio
+from anyio import CancelScope, create_task_group
+from typing_extensions import Unpack
+
+from fusynk._core.markers import Artifact
+from fusynk._core.model import UNSET
+from fusynk._core.numbers import check_seconds
+from fusynk._runtime.backend import bare
+from fusynk.errors import ManagerStopped as StoppedError
+from fusynk.errors import UnknownUnit
+from fusynk.manager.background import run_in_background
+from fusynk.manager.clocks import LoopClock
+from fusynk.manager.control import Control
+from fusynk.manager.engine import Engine
+from fusynk.manager.entry import Entry, UnitKind, UnitState
+from fusynk.manager.events import ManagerStarted, ManagerStopped, Stats, StatsTaken
+from fusynk.manager.keeper import Keeper
+from fusynk.manager.observable import Observable
+from fusynk.manager.registry import Registry, units_of
+from fusynk.manager.runs import Runs
+from fusynk.manager.settings import ManagerOptions, Policy, manager_settings
+from fusynk.manager.snapshot import Snapshot, stats_of
+from fusynk.manager.stats import Meter
+from fusynk.manager.status import UnitStatus
+from fusynk.manager.timetable import Timetable
+from fusynk.manager.watchdog import Stale, Watchdog
+from fusynk.run import Run
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+A = TypeVar("A")
+
+
+class Manager(Observable):
+    """Runs registered units on demand and on their schedules, one run of a unit at a time, and tells what happens.
+
+    Use it as `async with Manager(...) as manager:`, or call `start()` and `await stop()`. It may be made before there
+    is an event loop, and started again after it was stopped.
+
+    Args:
+        units: Workers, processes and layers; of a graph or a module, all its workers and processes.
+        given: See `ManagerOptions`.
+
+    Raises:
+        AlreadyRegistered: Two units have one name.
+        InvalidDeclaration: It is no unit.
+        InvalidPlan: A unit cannot be compiled.
+        InvalidOption: An option has a value it cannot have.
+    """
+
+    def __init__(self, *units: object, **given: Unpack[ManagerOptions]) -> None:
+        settings = self._settings = manager_settings(given)
+        draw = Random(settings.seed).random  # noqa: S311 - for jitter, not for secrets
+        self._clock = LoopClock()
+        self._meter = Meter()
+        super().__init__(settings.wall_clock)
+        self._registry = Registry(settings.timezone, settings.options)
+        self._timetable = Timetable(self._clock, settings.wall_clock, draw)
+        self._keeper = Keeper(settings.store, self._timetable, self._listeners)
+        self._runs = Runs(self._listeners, self._timetable, self._keeper, self._clock, settings.wall_clock)
+        self._engine = Engine(self._registry, self._timetable, self._runs, self._clock)
+        self._control = Control(
+            registry=self._registry,
+            timetable=self._timetable,
+            runs=self._runs,
+            keeper=self._keeper,
+            listeners=self._listeners,
+            clock=self._clock,
+            look_again=self._engine.look_again,
+        )
+        self._watchdog = Watchdog(
+            stale_after=settings.stale_after,
+            cancel_stale=settings.cancel_stale,
+            unpause_after=settings.unpause_after,
+            clock=self._clock,
+            listeners=self._listeners,
+            resume=lambda entry: self._control.resume([entry], by="watchdog"),
+        )
+        self._started: float | None = None
+        self._group: TaskGroup | None = None
+        for subscriber in settings.subscribers:
+            self._listeners.subscribe(subscriber)
+        for source in units:
+            for unit in units_of(source):
+                self.register(unit)
+
+    # Life
+
+    async def __aenter__(self) -> Self:
+        """Start, in a task group of its own."""
+        self._begin()
+        self._group = create_task_group()
+        await self._group.__aenter__()
+        await self._group.start(self._serve)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop with the grace that was given to the manager."""
+        group, self._group = self._group, None
+        try:
+            await self.stop()
+        finally:
+            if group is not None:
+                try:
+                    await group.__aexit__(None, None, None)
+                except BaseExceptionGroup as errors:
+                    raise bare(errors) from None
+
+    def start(self) -> None:
+        """Keep schedules from now on, in the background of the running event loop. Nothing happens if it does already.
+
+        Raises:
+            RuntimeError: No event loop runs here.
+            StoreError: The store cannot be opened.
+        """
+        if self._started is None:
+            self._begin()
+            run_in_background(self._serve)
+
+    def _begin(self) -> None:
+        if self._started is not None:
+            message = "The manager runs already."
+            raise StoppedError(message)
+        self._clock.adopt()
+        self._keeper.open()
+        self._runs.open()
+        self._engine.open()
+        self._started = self._clock()
+        for entry in self._registry:
+            self._keeper.hydrate(entry)
+        self._meter.read()
+        self._listeners.tell(ManagerStarted)
+
+    async def _serve(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        beside = [self._scan_for_ever]
+        if self._settings.stats_every is not None:
+            beside.append(self._tell_stats_for_ever)
+        await self._engine.serve(*beside, task_status=task_status)
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Start nothing more, let what is running end within the grace, and cancel the rest. Nothing is run again.
+
+        A thread that does not end after that is left behind, counted and named in its run; an async body that refuses
+        to be cancelled is waited for. Nothing happens if the manager does not run. `start()` makes it run again.
+
+        Args:
+            grace: Seconds; left out, those of the manager.
+
+        Raises:
+            InvalidOption: `grace` is no number of seconds from 0 up.
+        """
+        grace = self._settings.grace if grace is None else grace
+        check_seconds("manager.stop", "grace", grace)
+        if not self.is_running:
+            return
+        cancelled: tuple[str, ...] = ()
+        with CancelScope(shield=True):
+            cancelled = await self._engine.end(grace)
+        if self.is_running:  # of two that stop it at once, one has more to do
+            self._started = None
+            self._keeper.close()
+            self._listeners.tell(ManagerStopped, cancelled)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether schedules are kept."""
+        return self._started is not None
+
+    # Units
+
+    def register(self, unit: object, *, name: str | None = None, replace: bool = False) -> None:
+        """Register a unit. Its schedule begins at once if the manager runs.
+
+        Args:
+            unit: A worker, a process or a layer; also one seen through an instance, as in `service.sync`.
+            name: What to call it here, if not by its own name.
+            replace: Whether it may take the place of another one of that name, which does not run now.
+
+        Raises:
+            AlreadyRegistered: The name is taken.
+            UnitRunning: What it replaces is running.
+            InvalidDeclaration: It is no unit.
+            InvalidPlan: It cannot be compiled.
+            InvalidOption: Its schedule cannot be kept.
+        """
+        self._control.register(unit, name, replaces=replace, is_live=self._started is not None)
+
+    def release(self, unit: object) -> None:
+        """Register a unit no longer.
+
+        Raises:
+            UnknownUnit: It is not registered.
+            UnitRunning: It is running; wait until that has ended.
+        """
+        self._control.release(self._registry.find(unit))
+
+    def get(self, unit: object) -> UnitState:
+        """Return what is to be said of a unit now.
+
+        Raises:
+            UnknownUnit: It is not registered.
+        """
+        return self._registry.find(unit).seen(self._clock(), self._settings.wall_clock())
+
+    def status(self, unit: object) -> UnitStatus:
+        """Return what a unit does.
+
+        Raises:
+            UnknownUnit: It is not registered.
+        """
+        return self._registry.find(unit).status
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The names of all units, in order of registration."""
+        return tuple(entry.name for entry in self._registry)
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """The names of the workers."""
+        return self._of_kind("worker")
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """The names of the processes."""
+        return self._of_kind("process")
+
+    def _of_kind(self, kind: UnitKind) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self._registry if entry.kind == kind)
+
+    # Runs
+
+    @overload
+    async def run(self, unit: Artifact[A], inputs: object = ..., /, **keywords: object) -> Run[A]: ...
+    @overload
+    async def run(self, unit: str, inputs: object = ..., /, **keywords: object) -> Run[Any]: ...
+    async def run(self, unit: object, inputs: object = UNSET, /, **keywords: object) -> Run[Any]:
+        """Run a unit now and return the finished run. The manager need not have been started.
+
+        Args:
+            unit: The unit or its name.
+            inputs: An instance of its plan's input class.
+            keywords: The inputs by name, instead.
+
+        Raises:
+            UnknownUnit: It is not registered.
+            UnitRunning: It runs already.
+            UnitPaused: It is paused.
+            UnitDisabled: It is disabled.
+            ManagerStopped: The manager has been stopped.
+            BaseException: What `plan.run()` raises.
+        """
+        return await self._run(self._registry.find(unit), inputs, keywords)
+
+    async def run_worker(self, unit: object, inputs: object = UNSET, /, **keywords: object) -> Run[Any]:
+        """Run a worker; see `run`.
+
+        Raises:
+            UnknownUnit: No such worker is registered.
+        """
+        return await self._run(self._find_kind(unit, "worker"), inputs, keywords)
+
+    async def run_process(self, unit: object, inputs: object = UNSET, /, **keywords: object) -> Run[Any]:
+        """Run a process; see `run`.
+
+        Raises:
+            UnknownUnit: No such process is registered.
+        """
+        return await self._run(self._find_kind(unit, "process"), inputs, keywords)
+
+    def _find_kind(self, unit: object, kind: UnitKind) -> Entry:
+        entry = self._registry.find(unit)
+        if entry.kind != kind:
+            message = f"{entry.name!r} is no {kind} but a {entry.kind}; call run({entry.name!r}), which runs any unit."
+            raise UnknownUnit(message)
+        return entry
+
+    async def _run(self, entry: Entry, inputs: object, keywords: Mapping[str, object]) -> Run[Any]:
+        if self._started is None:
+            self._clock.adopt()
+        handle = self._runs.begin(entry, inputs, keywords)
+        return await self._runs.follow(entry, handle, is_scheduled=False)
+
+    async def tick(self) -> tuple[str, ...]:
+        """Run what is due now, and return its names when all of it has ended; for tests and operators."""
+        if self._started is None:
+            self._clock.adopt()
+        names: list[str] = []
+        async with create_task_group() as group:
+            names += self._engine.start_due(group)
+        return tuple(names)
+
+    def scan(self) -> tuple[Stale, ...]:
+        """Have the watchdog look once, and return the runs that are stale; for tests and operators."""
+        return self._watchdog.scan(self._registry)
+
+    async def _scan_for_ever(self) -> None:
+        while True:
+            await anyio.sleep(self._settings.scan_every)
+            self.scan()
+
+    # What operators do
+
+    def enable(self, unit: object) -> None:
+        """Let a unit run again that was disabled.
+
+        Raises:
+            UnknownUnit: It is not registered.
+            StoreError: That cannot be kept; nothing has changed.
+        """
+        self._control.enable(self._registry.find(unit))
+
+    def disable(self, unit: object) -> None:
+        """Let a unit run no more until it is enabled. A run that goes on ends as ever.
+
+        Raises:
+            UnknownUnit: It is not registered.
+            StoreError: That cannot be kept; nothing has changed.
+        """
+        self._control.disable(self._registry.find(unit))
+
+    def pause(self, unit: object) -> None:
+        """Let a unit pause; if it is running, as soon as its run has ended. Its schedule passes meanwhile.
+
+        Raises:
+            UnknownUnit: It is not registered.
+            StoreError: That cannot be kept; nothing has changed.
+        """
+        self._control.pause([self._registry.find(unit)])
+
+    def resume(self, unit: object) -> None:
+        """Let a paused unit run again; its schedule goes on at its next point.
+
+        Raises:
+            UnknownUnit: It is not registered.
+            StoreError: That cannot be kept; nothing has changed.
+        """
+        self._control.resume([self._registry.find(unit)])
+
+    def stop_all(self) -> None:
+        """Pause every unit."""
+        self._control.pause(self._registry)
+
+    def start_all(self) -> None:
+        """Resume every unit that is paused."""
+        self._control.resume(self._registry)
+
+    def update(self, unit: object, **policy: Unpack[Policy]) -> None:
+        """Change options of a unit for its next runs, all of them or none. They are not kept over restarts.
+
+        Args:
+            unit: The unit or its name.
+            policy: See `Policy`. Another kind of schedule ends the former one; `every=None` and `cron=None` end it.
+
+        Raises:
+            UnknownUnit: It is not registered.
+            UnknownOption: An option does not exist, or belongs to the declaration.
+            InvalidOption: An option has a value it cannot have.
+            InvalidPlan: An option does not go with the unit.
+        """
+        self._control.update(self._registry.find(unit), policy)
+
+    # What is to be seen
+
+    def snapshot(self) -> Snapshot:
+        """Return what the manager is like now: a copy, which can be written as JSON."""
+        now, wall = self._clock(), self._settings.wall_clock()
+        return Snapshot(
+            time=wall,
+            is_running=self.is_running,
+            units={entry.name: entry.seen(now, wall) for entry in self._registry},
+            stats=self.stats(),
+            subscriber_failures=dict(self._listeners.failures),
+        )
+
+    def stats(self) -> Stats:
+        """Return the figures of the manager and its process."""
+        uptime = 0.0 if self._started is None else self._clock() - self._started
+        return stats_of(self._registry, self._runs, self._meter.read(), uptime)
+
+    async def _tell_stats_for_ever(self) -> None:
+        while True:
+            await anyio.sleep(self._settings.stats_every or 0.0)
+            self._listeners.tell(StatsTaken, self.stats())

@@ -1,0 +1,99 @@
+"""How a program listens to a manager."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fusynk._core.nodes import normalise
+from fusynk.manager.events import (
+    ManagerEvent,
+    ManagerListener,
+    MilestoneReached,
+    UnitCompleted,
+    UnitFailed,
+    UnitStarted,
+)
+from fusynk.manager.listeners import Listeners
+
+
+class Observable:
+    """What a manager offers to those who listen. What a listener raises is counted and logged, and hurts nobody.
+
+    Args:
+        wall_clock: Returns the seconds since the epoch.
+    """
+
+    def __init__(self, wall_clock: Callable[[], float]) -> None:
+        self._listeners = Listeners(wall_clock)
+
+    def subscribe(self, function: ManagerListener, *kinds: type[ManagerEvent]) -> Callable[[], None]:
+        """Tell a function of events from now on, and return what ends that.
+
+        Args:
+            function: Called with each event, at once.
+            kinds: Which events, as classes of `fusynk.manager.events`; all if there are none.
+
+        Raises:
+            InvalidDeclaration: It is no function, or a kind is no class of events.
+        """
+        return self._listeners.subscribe(function, *kinds)
+
+    def on_start(self, function: Callable[[UnitStarted], object], *, unit: object = None) -> Callable[[], None]:
+        """Call a function when a run of a unit begins, and return what ends that.
+
+        Args:
+            function: The function.
+            unit: The unit or its name; left out, any.
+        """
+        return self._listeners.subscribe(_only(function, unit), UnitStarted)
+
+    def on_complete(self, function: Callable[[UnitCompleted], object], *, unit: object = None) -> Callable[[], None]:
+        """Call a function when a run succeeded; see `on_start`."""
+        return self._listeners.subscribe(_only(function, unit), UnitCompleted)
+
+    def on_error(self, function: Callable[[UnitFailed], object], *, unit: object = None) -> Callable[[], None]:
+        """Call a function when a run failed for good; see `on_start`."""
+        return self._listeners.subscribe(_only(function, unit), UnitFailed)
+
+    def on_milestone(
+        self, function: Callable[[MilestoneReached], object], *, unit: object = None, name: str | None = None
+    ) -> Callable[[], None]:
+        """Call a function when something is reported; see `on_start`.
+
+        Args:
+            function: The function.
+            unit: The unit or its name; left out, any or none.
+            name: The milestone's name; left out, any.
+        """
+        listener = _only(function, unit)
+        if name is None:
+            return self._listeners.subscribe(listener, MilestoneReached)
+
+        def named(event: ManagerEvent) -> None:
+            if isinstance(event, MilestoneReached) and event.name == name:
+                listener(event)
+
+        return self._listeners.subscribe(named, MilestoneReached)
+
+    def emit_milestone(self, name: str, /, **values: object) -> None:
+        """Report a named point of the program around the units. Inside a body, call `milestone()`.
+
+        Args:
+            name: The milestone's name.
+            values: What is to be said of it.
+        """
+        self._listeners.tell(MilestoneReached, name, values)
+
+
+def _only(function: Callable[[Any], object], unit: object) -> ManagerListener:
+    """Return a function that is called for one unit only; the same one, if it is for all."""
+    if unit is None or not callable(function):
+        return function
+    found = None if isinstance(unit, str) else normalise(unit)
+    name = unit if found is None else found[0].unit.name
+
+    def listen(event: ManagerEvent) -> None:
+        if getattr(event, "unit", None) == name:
+            function(event)
+
+    listen.__qualname__ = getattr(function, "__qualname__", type(function).__name__)
+    return listen

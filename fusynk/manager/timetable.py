@@ -1,0 +1,160 @@
+"""When units are due: one heap for all schedules, whatever clock they go by."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from heapq import heapify, heappop, heappush
+from itertools import count
+from math import inf
+
+from fusynk.manager.entry import Entry
+from fusynk.manager.schedule import Due, Schedule
+
+_JUMP = 0.5  # seconds between the clocks that are no longer mere inaccuracy
+
+
+class Timetable:
+    """The next start of each unit that has a schedule.
+
+    Args:
+        clock: The monotonic clock of the loop.
+        wall_clock: Seconds since the epoch.
+        draw: Returns a number in [0, 1); what makes the jitter.
+    """
+
+    def __init__(self, clock: Callable[[], float], wall_clock: Callable[[], float], draw: Callable[[], float]) -> None:
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._draw = draw
+        self._heap: list[tuple[float, int, Entry, Due]] = []
+        self._sequence = count()
+        self._overdue: set[Entry] = set()
+        self._apart = wall_clock() - clock()
+
+    def enter(self, entry: Entry) -> None:
+        """Note when a unit is due next, if its schedule still has a run to give.
+
+        One that has never been due is due for the first time; another at the next point after now.
+        """
+        schedule = entry.schedule
+        if schedule is None or not entry.may_be_scheduled:
+            entry.due = None
+            return
+        now = self._now(schedule)
+        if entry.tick is None:
+            self._set(entry, schedule.first(now, self._draw))
+            return
+        due = schedule.after(entry.tick, now, self._draw)
+        # What passed while the unit was paused was not missed.
+        self._set(entry, None if due is None else replace(due, missed=0))
+
+    def reenter(self, entry: Entry) -> None:
+        """Note when a unit is due that has got another schedule: at its first point after now."""
+        entry.tick = None if entry.schedule is None else self._now(entry.schedule)
+        self.enter(entry)
+
+    def resume(self, entry: Entry, position: float) -> None:
+        """Note when a unit is due that ran in an earlier process.
+
+        Args:
+            entry: The unit.
+            position: What `position_of` returned then.
+        """
+        schedule = entry.schedule
+        if schedule is None or not entry.may_be_scheduled:
+            entry.due = None
+            return
+        self._set(entry, schedule.resumed(position, self._wall_clock(), self._now(schedule), self._draw))
+
+    def leave(self, entry: Entry) -> None:
+        """Forget when a unit is due."""
+        entry.due = None
+
+    def put_back(self, entry: Entry) -> None:
+        """Have a unit start as soon as it can that was due while it ran."""
+        if entry in self._overdue:
+            self._overdue.discard(entry)
+            if entry.due is not None:
+                self._push(entry, entry.due)
+
+    def restore(self, entry: Entry, due: Due | None) -> None:
+        """Have a unit be due when it was before."""
+        if entry.due is not due:
+            self._set(entry, due)
+
+    def advance(self, entry: Entry, due: Due) -> int:
+        """Note that a unit starts, and when it is due next.
+
+        Args:
+            entry: The unit.
+            due: What it starts for.
+
+        Returns:
+            How many points of its schedule this start stands for besides its own.
+        """
+        schedule = entry.schedule
+        missed = due.missed
+        entry.tick = due.tick
+        entry.due = None
+        if schedule is not None:
+            following = schedule.after(due.tick, self._now(schedule), self._draw)
+            missed += following.missed if following is not None else 0
+            if entry.may_be_scheduled:
+                self._set(entry, following)
+        return missed
+
+    def position_of(self, entry: Entry) -> float | None:
+        """Return where a unit's schedule is, as a store can keep it, or `None` if it has not begun."""
+        if entry.schedule is None or entry.tick is None:
+            return None
+        return entry.schedule.position(entry.tick, self._wall_clock(), self._now(entry.schedule))
+
+    def take_due(self) -> list[tuple[Entry, Due]]:
+        """Take out what is due now, in order of time. What is running stays due until it is put back."""
+        self._mind_the_wall()
+        now = self._clock()
+        found: list[tuple[Entry, Due]] = []
+        while self._heap and self._heap[0][0] <= now:
+            _, _, entry, due = heappop(self._heap)
+            if entry.due is not due:
+                continue
+            if entry.schedule is not None and due.at > self._now(entry.schedule):
+                self._push(entry, due)  # the clock of the wall was set back
+            elif entry.status == "running":
+                self._overdue.add(entry)
+            else:
+                found.append((entry, due))
+        return found
+
+    def earliest(self) -> float:
+        """Return when something is due next, on the clock of the loop; infinity if nothing is."""
+        while self._heap and self._heap[0][2].due is not self._heap[0][3]:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else inf
+
+    def _mind_the_wall(self) -> None:
+        """Work out anew when things are due if the clock of the wall was set, or the machine slept."""
+        apart = self._wall_clock() - self._clock()
+        if abs(apart - self._apart) > _JUMP:
+            self._apart = apart
+            self._heap = [
+                (self._loop_time(entry, due), number, entry, due)
+                for _, number, entry, due in self._heap
+                if entry.due is due
+            ]
+            heapify(self._heap)
+
+    def _set(self, entry: Entry, due: Due | None) -> None:
+        entry.due = due
+        if due is not None:
+            self._push(entry, due)
+
+    def _push(self, entry: Entry, due: Due) -> None:
+        heappush(self._heap, (self._loop_time(entry, due), next(self._sequence), entry, due))
+
+    def _loop_time(self, entry: Entry, due: Due) -> float:
+        if entry.schedule is None or entry.schedule.clock == "monotonic":
+            return due.at
+        return self._clock() + max(0.0, due.at - self._wall_clock())
+
+    def _now(self, schedule: Schedule) -> float:
+        return self._clock() if schedule.clock == "monotonic" else self._wall_clock()

@@ -36,7 +36,6 @@ T = TypeVar("T")
 A = TypeVar("A")
 
 _BATCH = "__fusynk_batch__"
-_TOLD_ONE_BY_ONE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,7 +355,7 @@ class _Teller:
         done, total = self._succeeded + self._failed, len(self._keys)
         if self._run is None or self._step is None:
             return
-        if total <= _TOLD_ONE_BY_ONE or 100 * done // total > 100 * (done - 1) // total:
+        if 100 * done // total > 100 * (done - 1) // total:  # each item of up to 100
             values = {"done": done, "total": total, "failed": self._failed}
             self._run.note_milestone(self._step, "progress", values)
 

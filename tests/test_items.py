@@ -7,7 +7,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, assert_type
 
 import anyio
 import pytest
@@ -165,6 +165,20 @@ def test_items_have_names_of_the_function_and_a_run_of_their_own() -> None:
         return step.name, step.attempt
 
     assert list(batch_from(["ab"] * 2, fetch)) == [("fetch[0]", 1), ("fetch[1]", 1)]
+
+
+async def test_a_batch_is_typed_by_what_the_function_returns() -> None:
+    def shout(text: str) -> str:
+        return text.upper()
+
+    async def noted(number: int) -> str:
+        return str(number)
+
+    batch = await run_items([1, 2], noted, timeout=1, key=lambda number: -number)
+    assert_type(batch, Batch[str])
+    assert_type(batch.successes[-1], str)
+    assert_type(await run_items({"a", "b"}, shout), Batch[str])
+    assert_type(await run_items(["1"], int), Batch[int])
 
 
 # What is refused, before anything runs

@@ -21,7 +21,6 @@ from fusynk.manager.events import (
 from fusynk.manager.keeper import Keeper
 from fusynk.manager.listeners import Listeners
 from fusynk.manager.registry import Registry
-from fusynk.manager.runs import Runs
 from fusynk.manager.timetable import Timetable
 
 
@@ -32,7 +31,6 @@ class Control:
     Attributes:
         registry: The units.
         timetable: When they are due.
-        runs: Their runs.
         keeper: What is kept over restarts.
         listeners: Who is told.
         clock: The monotonic clock of the loop.
@@ -41,7 +39,6 @@ class Control:
 
     registry: Registry
     timetable: Timetable
-    runs: Runs
     keeper: Keeper
     listeners: Listeners
     clock: Callable[[], float]

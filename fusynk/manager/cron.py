@@ -59,7 +59,7 @@ class Pattern:
             former, offset = offset, self._offset(change)
             if self.is_fixed and found < change + offset:  # it lies in the gap
                 return float(change)
-            start = self._start_after(change, former, offset, start)
+            start = self._start_after(change, former, offset)
             at = change
         return None
 
@@ -76,10 +76,10 @@ class Pattern:
         while (change := self._change(at, last)) is not None:
             total += self._matches(start, change + offset)
             former, offset = offset, self._offset(change)
-            gap = max(start, change + former), change + offset
+            gap = change + former, change + offset
             if self.is_fixed and self._matches(*gap) and not self._matches(gap[1], gap[1] + 1):
                 total += 1
-            start = self._start_after(change, former, offset, start)
+            start = self._start_after(change, former, offset)
             at = change
         return total + self._matches(start, last + 1 + offset)
 
@@ -89,14 +89,14 @@ class Pattern:
         offset = self._offset(at)
         if not (self.is_fixed and local.fold):
             return offset, at + offset + 1
-        # The clock shows this for the second time; what it shows until the hour is over has been.
+        # The clock shows this for the second time, so that there was a change between the two.
         former = _whole(local.replace(fold=0).utcoffset())
-        change = self._change(at + offset - former, at)
-        return offset, at + offset + 1 if change is None else change + former
+        change = cast("int", self._change(at + offset - former, at))
+        return offset, change + former
 
-    def _start_after(self, change: int, former: int, offset: int, start: int) -> int:
+    def _start_after(self, change: int, former: int, offset: int) -> int:
         """Return the first local time that may count after a change of the offset."""
-        return max(start, change + former, change + offset) if self.is_fixed else change + offset
+        return change + (max(former, offset) if self.is_fixed else offset)
 
     def _change(self, since: int, until: int) -> int | None:
         """Return when the offset first changes after one time and up to another, or `None` if it does not."""

@@ -6,11 +6,12 @@ from math import inf
 from typing import Any
 
 import anyio
-from anyio import CancelScope, create_task_group, move_on_after
+from anyio import CancelScope, move_on_after
 from anyio.abc import TaskGroup, TaskStatus
 from loguru import logger
 
 from fusynk._core.printable import printable
+from fusynk._runtime.company import company
 from fusynk.errors import ManagerStopped
 from fusynk.handle import RunHandle
 from fusynk.manager.entry import Entry
@@ -55,7 +56,7 @@ class Engine:
             companions: Run beside it, and are cancelled at the end.
             task_status: Told when it has begun.
         """
-        async with create_task_group() as self._group:
+        async with company() as self._group:
             scopes = [CancelScope() for _ in companions]
             for companion, scope in zip(companions, scopes, strict=True):
                 self._group.start_soon(_within, scope, companion)

@@ -1,6 +1,7 @@
 """`Manager`: runs workers and processes on demand and on schedules, for as long as a service lives."""
 
 from collections.abc import Mapping
+from itertools import chain
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
@@ -12,17 +13,18 @@ from typing_extensions import Unpack
 from fusynk._core.markers import Artifact
 from fusynk._core.model import UNSET
 from fusynk._core.numbers import check_seconds
-from fusynk._runtime.backend import bare
-from fusynk.errors import ManagerStopped as StoppedError
-from fusynk.errors import UnknownUnit
+from fusynk._runtime.company import company
 from fusynk.manager.background import run_in_background
 from fusynk.manager.clocks import LoopClock
+from fusynk.manager.companions import companions_of
 from fusynk.manager.control import Control
 from fusynk.manager.engine import Engine
-from fusynk.manager.entry import Entry, UnitKind, UnitState
-from fusynk.manager.events import ManagerStarted, ManagerStopped, Stats, StatsTaken
+from fusynk.manager.entry import Entry, UnitState
+from fusynk.manager.events import ManagerStarted, ManagerStopped, Stats
 from fusynk.manager.keeper import Keeper
 from fusynk.manager.observable import Observable
+from fusynk.manager.pool import Pool
+from fusynk.manager.pools import Pools
 from fusynk.manager.registry import Registry, units_of
 from fusynk.manager.runs import Runs
 from fusynk.manager.settings import ManagerOptions, Policy, manager_settings
@@ -34,6 +36,8 @@ from fusynk.manager.watchdog import Stale, Watchdog
 from fusynk.run import Run
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from anyio.abc import TaskGroup
 
 A = TypeVar("A")
@@ -67,57 +71,49 @@ class Manager(Observable):
         self._keeper = Keeper(settings.store, self._timetable, self._listeners)
         self._runs = Runs(self._listeners, self._timetable, self._keeper, self._clock, settings.wall_clock)
         self._engine = Engine(self._registry, self._timetable, self._runs, self._clock)
+        self._pools = Pools(self._engine.spawn, self._listeners.tell)
         self._control = Control(
             registry=self._registry,
             timetable=self._timetable,
-            runs=self._runs,
             keeper=self._keeper,
             listeners=self._listeners,
             clock=self._clock,
             look_again=self._engine.look_again,
         )
-        self._watchdog = Watchdog(
-            stale_after=settings.stale_after,
-            cancel_stale=settings.cancel_stale,
-            unpause_after=settings.unpause_after,
-            clock=self._clock,
-            listeners=self._listeners,
-            resume=lambda entry: self._control.resume([entry], by="watchdog"),
-        )
+        self._watchdog = Watchdog(settings, self._clock, self._listeners, self._control)
         self._started: float | None = None
-        self._group: TaskGroup | None = None
+        self._crash: BaseException | None = None
+        self._life: AbstractAsyncContextManager[TaskGroup] | None = None
         for subscriber in settings.subscribers:
             self._listeners.subscribe(subscriber)
-        for source in units:
-            for unit in units_of(source):
-                self.register(unit)
+        for unit in chain.from_iterable(map(units_of, units)):
+            self.register(unit)
 
     # Life
 
     async def __aenter__(self) -> Self:
         """Start, in a task group of its own."""
         self._begin()
-        self._group = create_task_group()
-        await self._group.__aenter__()
-        await self._group.start(self._serve)
+        self._life = company()
+        group = await self._life.__aenter__()
+        await group.start(self._serve)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop with the grace that was given to the manager."""
-        group, self._group = self._group, None
+        life, self._life = self._life, None
         try:
             await self.stop()
         finally:
-            if group is not None:
-                try:
-                    await group.__aexit__(None, None, None)
-                except BaseExceptionGroup as errors:
-                    raise bare(errors) from None
+            if life is not None:
+                await life.__aexit__(None, None, None)
 
     def start(self) -> None:
         """Keep schedules from now on, in the background of the running event loop. Nothing happens if it does already.
+
+        Trio has no place for what is no ordinary error of a scheduled body, such as `SystemExit`: `stop()` raises it.
 
         Raises:
             RuntimeError: No event loop runs here.
@@ -125,13 +121,16 @@ class Manager(Observable):
         """
         if self._started is None:
             self._begin()
-            run_in_background(self._serve)
+            run_in_background(self._serve, self._note_crash)
+
+    def _note_crash(self, error: BaseException) -> None:
+        self._crash = error
 
     def _begin(self) -> None:
         if self._started is not None:
-            message = "The manager runs already."
-            raise StoppedError(message)
+            raise ManagerError("The manager runs already; enter it once, or call start() alone.")
         self._clock.adopt()
+        self._crash = None
         self._keeper.open()
         self._runs.open()
         self._engine.open()
@@ -142,9 +141,9 @@ class Manager(Observable):
         self._listeners.tell(ManagerStarted)
 
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        beside = [self._scan_for_ever]
-        if self._settings.stats_every is not None:
-            beside.append(self._tell_stats_for_ever)
+        beside = companions_of(
+            self._settings, self._listeners, scan=self.scan, stats=self.stats, snapshot=self.snapshot
+        )
         await self._engine.serve(*beside, task_status=task_status)
 
     async def stop(self, grace: float | None = None) -> None:
@@ -165,11 +164,15 @@ class Manager(Observable):
             return
         cancelled: tuple[str, ...] = ()
         with CancelScope(shield=True):
-            cancelled = await self._engine.end(grace)
+            async with create_task_group() as group:
+                group.start_soon(self._pools.stop, grace)
+                cancelled = await self._engine.end(grace)
         if self.is_running:  # of two that stop it at once, one has more to do
             self._started = None
             self._keeper.close()
             self._listeners.tell(ManagerStopped, cancelled)
+        if self._crash is not None:
+            raise self._crash
 
     @property
     def is_running(self) -> bool:
@@ -223,20 +226,17 @@ class Manager(Observable):
     @property
     def units(self) -> tuple[str, ...]:
         """The names of all units, in order of registration."""
-        return tuple(entry.name for entry in self._registry)
+        return self._registry.names()
 
     @property
     def workers(self) -> tuple[str, ...]:
         """The names of the workers."""
-        return self._of_kind("worker")
+        return self._registry.names("worker")
 
     @property
     def processes(self) -> tuple[str, ...]:
         """The names of the processes."""
-        return self._of_kind("process")
-
-    def _of_kind(self, kind: UnitKind) -> tuple[str, ...]:
-        return tuple(entry.name for entry in self._registry if entry.kind == kind)
+        return self._registry.names("process")
 
     # Runs
 
@@ -268,7 +268,7 @@ class Manager(Observable):
         Raises:
             UnknownUnit: No such worker is registered.
         """
-        return await self._run(self._find_kind(unit, "worker"), inputs, keywords)
+        return await self._run(self._registry.find(unit, "worker"), inputs, keywords)
 
     async def run_process(self, unit: object, inputs: object = UNSET, /, **keywords: object) -> Run[Any]:
         """Run a process; see `run`.
@@ -276,14 +276,7 @@ class Manager(Observable):
         Raises:
             UnknownUnit: No such process is registered.
         """
-        return await self._run(self._find_kind(unit, "process"), inputs, keywords)
-
-    def _find_kind(self, unit: object, kind: UnitKind) -> Entry:
-        entry = self._registry.find(unit)
-        if entry.kind != kind:
-            message = f"{entry.name!r} is no {kind} but a {entry.kind}; call run({entry.name!r}), which runs any unit."
-            raise UnknownUnit(message)
-        return entry
+        return await self._run(self._registry.find(unit, "process"), inputs, keywords)
 
     async def _run(self, entry: Entry, inputs: object, keywords: Mapping[str, object]) -> Run[Any]:
         if self._started is None:
@@ -304,10 +297,18 @@ class Manager(Observable):
         """Have the watchdog look once, and return the runs that are stale; for tests and operators."""
         return self._watchdog.scan(self._registry)
 
-    async def _scan_for_ever(self) -> None:
-        while True:
-            await anyio.sleep(self._settings.scan_every)
-            self.scan()
+    def pool(self, size: int, *, name: str = "pool") -> Pool:
+        """Return a new worker pool, which runs named pieces of work while the manager runs, and is stopped with it.
+
+        Args:
+            size: How many pieces run at a time; 0 holds all.
+            name: What to call it, if there are several.
+
+        Raises:
+            AlreadyRegistered: There is one of that name.
+            InvalidOption: The name or the size makes no sense.
+        """
+        return self._pools.make(name, size)
 
     # What operators do
 
@@ -379,16 +380,24 @@ class Manager(Observable):
             time=wall,
             is_running=self.is_running,
             units={entry.name: entry.seen(now, wall) for entry in self._registry},
+            pools=self._pools.status(),
             stats=self.stats(),
             subscriber_failures=dict(self._listeners.failures),
         )
+
+    def dashboard(self, width: int | None = None) -> str:
+        """Return the manager as text: a row for each unit with its status, next and last run, and milestones.
+
+        With `Manager(dashboard=True)` it is drawn live at the end of the terminal.
+
+        Args:
+            width: In cells; left out, that of the terminal.
+        """
+        from fusynk.manager.dashboard import dashboard  # noqa: PLC0415 - rich is loaded for those who look
+
+        return dashboard(self.snapshot(), width=width)
 
     def stats(self) -> Stats:
         """Return the figures of the manager and its process."""
         uptime = 0.0 if self._started is None else self._clock() - self._started
         return stats_of(self._registry, self._runs, self._meter.read(), uptime)
-
-    async def _tell_stats_for_ever(self) -> None:
-        while True:
-            await anyio.sleep(self._settings.stats_every or 0.0)
-            self._listeners.tell(StatsTaken, self.stats())

@@ -1,16 +1,19 @@
 """The worker pool: named pieces of work, run in order in a number of slots that can be changed meanwhile."""
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeVar, overload
 
 import anyio
+from loguru import logger
 from typing_extensions import Unpack
 
 from fusynk._core.limits import Limit
 from fusynk._core.model import Milestone
 from fusynk._core.numbers import check_seconds
 from fusynk._core.options import RetryDelay, RetryOn
+from fusynk._core.printable import printable
 from fusynk.errors import InvalidOption, ManagerStopped, PieceCancelled, RunCancelled, shown
 from fusynk.manager import events, pool_events
 from fusynk.manager.piece import Piece, PieceChanges, PieceEntry, PieceOptions, Work
@@ -315,8 +318,9 @@ class Pool:
                 self._conclude(entry, "cancelled")
             else:
                 self._conclude(entry, "failed", error)
-        except Exception as error:  # noqa: BLE001 - it is the piece's, and whoever waits for it is told
+        except Exception as error:  # noqa: BLE001 - it is the piece's, and whoever waits for it gets it
             self._conclude(entry, "failed", error)
+            self._log(entry, error)
         except anyio.get_cancelled_exc_class():
             # The manager is being cancelled: whatever started now would only be cancelled, too.
             self._conclude(entry, "cancelled")
@@ -346,12 +350,19 @@ class Pool:
         entry.status, entry.error = status, error
         if status == "cancelled":
             entry.error = PieceCancelled(f"The piece {name!r} of pool {self.name!r} was cancelled before it ended.")
+        entry.ended.set()
+        if status == "cancelled":
             self._tell(pool_events.PieceCancelled, self.name, name, entry.run_id if has_started else None, duration)
         elif error is not None:
             self._tell(pool_events.PieceFailed, self.name, name, entry.run_id, duration, kind)
         else:
             self._tell(pool_events.PieceSucceeded, self.name, name, entry.run_id, duration)
-        entry.ended.set()
+
+    def _log(self, entry: PieceEntry, error: Exception) -> None:
+        """Log that a piece failed: perhaps nobody waits for it."""
+        with suppress(Exception):  # a sink that raises must not hurt the pool
+            bound = logger.bind(pool=printable(self.name), piece=printable(entry.name), run_id=entry.run_id)
+            bound.warning("A piece of work raised {}", type(error).__name__)
 
     def _note_quiet(self) -> None:
         """Wake those who wait until nothing runs any more."""

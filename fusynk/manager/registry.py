@@ -19,7 +19,7 @@ from fusynk.errors import (
     did_you_mean,
     shown,
 )
-from fusynk.manager.entry import Entry
+from fusynk.manager.entry import Entry, UnitKind
 from fusynk.manager.schedule import Schedule, schedule_of
 from fusynk.plan import Plan
 
@@ -47,11 +47,19 @@ class Registry:
         """Count them."""
         return len(self._entries)
 
-    def find(self, unit: object) -> Entry:
+    def names(self, kind: UnitKind | None = None) -> tuple[str, ...]:
+        """Return the names of all units, or of those of one kind, in order of registration."""
+        return tuple(entry.name for entry in self._entries.values() if kind is None or entry.kind == kind)
+
+    def find(self, unit: object, kind: UnitKind | None = None) -> Entry:
         """Return the entry of a unit or a name.
 
+        Args:
+            unit: The unit or the name.
+            kind: What it must be; any if left out.
+
         Raises:
-            UnknownUnit: It is not registered.
+            UnknownUnit: It is not registered, or of another kind.
         """
         if isinstance(unit, str):
             entry = self._entries.get(unit)
@@ -63,6 +71,9 @@ class Registry:
                 raise UnknownUnit(message)
         if entry is None:
             raise UnknownUnit(self._unknown(unit))
+        if kind is not None and entry.kind != kind:
+            message = f"{entry.name!r} is no {kind} but a {entry.kind}; call run({entry.name!r}), which runs any unit."
+            raise UnknownUnit(message)
         return entry
 
     def _unknown(self, unit: object) -> str:

@@ -48,12 +48,23 @@ class Schedule(Protocol):
         """Return the start that follows one that happens now, or `None` if there is none.
 
         It is strictly later than now. `missed` counts the points after the tick and up to now, which the start of now
-        stands for as well.
+        stands for as well. They are counted anew each time it is asked with that tick; see `reached`.
 
         Args:
             tick: The `Due.tick` that is started now.
             now: The time of the schedule's clock.
             draw: Returns a number in [0, 1); what makes the jitter.
+        """
+        ...
+
+    def reached(self, tick: float, now: float) -> float:
+        """Return the tick to go on from once a unit has been started now, so that no point counts again.
+
+        It is the last point up to now, or a later time with no point in between.
+
+        Args:
+            tick: The `Due.tick` that is started now.
+            now: The time of the schedule's clock.
         """
         ...
 
@@ -74,7 +85,7 @@ class Schedule(Protocol):
         """Return the wall-clock time of a tick, which a store can keep.
 
         Args:
-            tick: The last tick that was started.
+            tick: What `reached` returned at the last start.
             wall: The time of the wall clock, in seconds since the epoch.
             now: The time of the schedule's clock.
         """
@@ -118,6 +129,10 @@ class Every:
         """See `Schedule`."""
         passed = self._passed(tick, now)
         return self._due(tick + (passed + 1) * self.seconds, draw, missed=passed)
+
+    def reached(self, tick: float, now: float) -> float:
+        """See `Schedule`."""
+        return tick + self._passed(tick, now) * self.seconds
 
     def resumed(self, position: float, wall: float, now: float, draw: Callable[[], float]) -> Due:
         """See `Schedule`. If the wall clock was set back meanwhile, the unit waits no longer than one interval."""
@@ -192,11 +207,14 @@ class Cron:
 
     def after(self, tick: float, now: float, draw: Callable[[], float]) -> Due | None:  # noqa: ARG002 - Schedule has it
         """See `Schedule`. It is later than the tick as well, unless the clock was set back by three hours or more."""
-        start = tick if now < tick <= now + LONGEST_STEP_BACK else now
-        following = self._pattern.following(start)
+        following = self._pattern.following(self.reached(tick, now))
         if following is None:
             return None
         return Due(at=following, tick=following, missed=self._pattern.count(tick, now) if tick < now else 0)
+
+    def reached(self, tick: float, now: float) -> float:
+        """See `Schedule`."""
+        return tick if now < tick <= now + LONGEST_STEP_BACK else now
 
     def resumed(self, position: float, wall: float, now: float, draw: Callable[[], float]) -> Due | None:  # noqa: ARG002
         """See `Schedule`."""

@@ -41,6 +41,7 @@ class ManagerOptions(TypedDict, total=False):
         timezone: Where cron expressions are read that name no zone, as in "Europe/Berlin".
         subscribers: Functions that are told of all events.
         wall_clock: Returns the seconds since the epoch.
+        dashboard: Whether to draw the units live at the end of the terminal, if the standard error leads to one.
         seed: Makes the jitter of schedules the same each time.
         options: Options of the plans that units are compiled to, such as `retries`.
     """
@@ -55,6 +56,7 @@ class ManagerOptions(TypedDict, total=False):
     timezone: str
     subscribers: Sequence[ManagerListener]
     wall_clock: Callable[[], float]
+    dashboard: bool
     seed: int | str | None
     options: PlanOptions
 
@@ -78,6 +80,7 @@ class ManagerSettings:
     timezone: str = "UTC"
     subscribers: Sequence[ManagerListener] = ()
     wall_clock: Callable[[], float] = time.time
+    dashboard: bool = False
     seed: int | str | None = None
     options: PlanOptions = field(default_factory=PlanOptions)
 

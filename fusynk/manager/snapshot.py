@@ -6,6 +6,7 @@ import msgspec
 
 from fusynk.manager.entry import UnitState
 from fusynk.manager.events import Stats
+from fusynk.manager.pool_status import PoolStatus
 from fusynk.manager.registry import Registry
 from fusynk.manager.runs import Runs
 from fusynk.manager.stats import ProcessFigures
@@ -19,6 +20,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         time: When, in seconds since the epoch.
         is_running: Whether schedules are kept.
         units: What is to be said of each unit, by name, in order of registration.
+        pools: What each worker pool does, by name.
         stats: The figures.
         subscriber_failures: How often each listener has raised, by name.
     """
@@ -26,6 +28,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     time: float
     is_running: bool
     units: Mapping[str, UnitState]
+    pools: Mapping[str, PoolStatus]
     stats: Stats
     subscriber_failures: Mapping[str, int]
 

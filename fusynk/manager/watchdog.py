@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import msgspec
 
+from fusynk.manager.control import Control
 from fusynk.manager.entry import Entry
 from fusynk.manager.events import UnitStale
 from fusynk.manager.listeners import Listeners
+from fusynk.manager.settings import ManagerSettings
 
 
 class Stale(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,25 +30,21 @@ class Stale(msgspec.Struct, frozen=True, kw_only=True):
     is_cancelled: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Watchdog:
     """Looks for units that hang.
 
     Attributes:
-        stale_after: Seconds without a sign of life that units without a heartbeat have; `None` for any.
-        cancel_stale: Whether to cancel a run that has had none for longer.
-        unpause_after: Seconds after which a paused unit is resumed; `None` for never.
+        settings: What the manager allows, and what it has told the watchdog to do.
         clock: The monotonic clock of the loop.
         listeners: Who is told.
-        resume: Resumes a paused unit.
+        control: Resumes paused units.
     """
 
-    stale_after: float | None
-    cancel_stale: bool
-    unpause_after: float | None
+    settings: ManagerSettings
     clock: Callable[[], float]
     listeners: Listeners
-    resume: Callable[[Entry], None]
+    control: Control
 
     def scan(self, entries: Iterable[Entry]) -> tuple[Stale, ...]:
         """Look at all units once.
@@ -61,20 +59,24 @@ class Watchdog:
     def _look(self, entry: Entry, now: float) -> Stale | None:
         if (
             entry.status == "paused"
-            and self.unpause_after is not None
-            and now - entry.paused_since >= self.unpause_after
+            and self.settings.unpause_after is not None
+            and now - entry.paused_since >= self.settings.unpause_after
         ):
-            self.resume(entry)
-        limit = entry.options.heartbeat or self.stale_after
+            self.control.resume([entry], by="watchdog")
+        limit = entry.options.heartbeat or self.settings.stale_after
         silent = now - entry.last_sign
         if entry.status != "running" or entry.handle is None or limit is None or silent <= limit:
             return None
         stale = Stale(
-            unit=entry.name, run_id=entry.handle.id, seconds=silent, limit=limit, is_cancelled=self.cancel_stale
+            unit=entry.name,
+            run_id=entry.handle.id,
+            seconds=silent,
+            limit=limit,
+            is_cancelled=self.settings.cancel_stale,
         )
         if not entry.reported_stale:
             entry.reported_stale = True
-            self.listeners.tell(UnitStale, stale.unit, stale.run_id, silent, limit, self.cancel_stale)
-            if self.cancel_stale:
+            self.listeners.tell(UnitStale, stale.unit, stale.run_id, silent, limit, self.settings.cancel_stale)
+            if self.settings.cancel_stale:
                 entry.handle.cancel()
         return stale

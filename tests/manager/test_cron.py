@@ -60,6 +60,12 @@ def test_a_time_that_is_skipped_is_due_at_the_end_of_the_gap() -> None:
     ]
 
 
+def test_seconds_before_a_fixed_time_leave_it_fixed() -> None:
+    assert starts("0 30 2 * * *", BERLIN, "2026-03-29 00:00+01:00", 1) == ["2026-03-29 03:00+02:00"]
+    assert starts("0 30 2 * * *", BERLIN, "2026-10-25 02:40+02:00", 1) == ["2026-10-26 02:30+01:00"]
+    assert starts("0 * 2 * * *", BERLIN, "2026-03-29 00:00+01:00", 1) == ["2026-03-30 02:00+02:00"]
+
+
 def test_all_that_is_skipped_is_due_once() -> None:
     assert starts("0,20,40 2,3 * * *", BERLIN, "2026-03-29 00:00+01:00", 4) == [
         "2026-03-29 03:00+02:00",
@@ -181,6 +187,31 @@ def test_what_passed_is_counted_and_started_once() -> None:
     assert hourly.after(tick, now, never) == Due(at=now + 3000, tick=now + 3000, missed=22 + 24 + 13)
     assert daily.resumed(tick, now, now, never) == Due(at=now, tick=now, missed=1)
     assert daily.resumed(now, now + 60, now + 60, never) == daily.after(now, now + 60, never)
+    assert hourly.after(hourly.reached(tick, now), now, never) == Due(at=now + 3000, tick=now + 3000)
+
+
+def passed(text: str, zone: str, since: str, until: str) -> int:
+    due = Cron(text, zone).after(seconds(since), seconds(until), never)
+    assert due is not None
+    return due.missed
+
+
+def test_a_gap_counts_once_and_with_its_end() -> None:
+    day = "2026-03-29 00:00+01:00", "2026-03-29 12:00+02:00"
+
+    assert passed("0,30 2 * * *", BERLIN, *day) == 1
+    assert passed("0,30 2,3 * * *", BERLIN, *day) == 2
+    assert passed("30 2,3 * * *", BERLIN, *day) == 2
+    assert passed("*/30 2,3 * * *", BERLIN, *day) == 2
+
+
+def test_a_year_has_all_its_months_and_both_changes() -> None:
+    year = "2026-01-01 00:00-05:00", "2027-01-01 00:00-05:00"
+
+    assert passed("*/30 1 * * *", NEW_YORK, *year) == 2 * 365 + 2
+    assert passed("0 1 * * *", NEW_YORK, *year) == 365
+    assert passed("0 12 1 jan,jul *", NEW_YORK, *year) == 2
+    assert passed("0 12 * feb *", NEW_YORK, *year) == 28
 
 
 def test_a_clock_set_back_a_little_starts_nothing_twice_and_set_back_a_lot_goes_on_from_there() -> None:

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, assert_type
 
 import anyio
 import pytest
@@ -23,7 +23,7 @@ from fusynk.manager.pool_order import PoolOrder
 from fusynk.manager.pool_status import EndedPiece
 from fusynk.testing import run_virtual
 from fusynk.testing.virtual import Backend
-from tests.observing import assert_settled, running_tasks
+from tests.observing import assert_settled, heard, running_tasks
 
 NAMES = st.sampled_from("abcdefg")
 REMEMBERED = 3
@@ -262,7 +262,8 @@ def test_retries_timeouts_and_arguments_are_those_of_any_worker(backend: Backend
         run = run_of(caught.value)
         assert run is not None
         assert run.id == slow.run_id
-        plain = stage.pool.add("plain", threading.get_ident)
+        plain = assert_type(stage.pool.add("plain", threading.get_ident), Piece[int])
+        assert_type(stage.pool.add("work", stage.work, "a", seconds=0), Piece[str])
         assert await plain.wait() != threading.get_ident()
 
     stage = played(play, backend=backend)
@@ -286,7 +287,12 @@ def test_a_raising_piece_hurts_no_other_and_whoever_waits_gets_its_own_error(bac
         assert [await good.wait(), await next_one.wait()] == ["GOOD", "NEXT"]
         assert stage.pool.status().ended[0] == EndedPiece(name="bad", status="failed", duration=1, error="LookupError")
 
-    played(play, backend=backend)
+    with heard() as records:
+        played(play, backend=backend)
+
+    (record,) = [record for record in records if record["extra"].get("piece")]
+    assert (record["extra"]["pool"], record["extra"]["piece"]) == ("crawl", "bad")
+    assert record["message"] == "A piece of work raised LookupError"
 
 
 def test_the_error_of_a_piece_says_where_its_function_is() -> None:
@@ -668,6 +674,22 @@ def test_stopping_cancels_what_waits_at_once_and_what_runs_after_the_grace(backe
 
     stage = played(play, backend=backend)
     assert stage.happened()[-4:] == ["Cancelled waiting", "Cancelled paused", "Succeeded quick", "Cancelled slow"]
+
+
+def test_a_listener_cannot_have_a_pool_start_something_while_it_stops(backend: Backend) -> None:
+    async def play(stage: Scene) -> None:
+        def tell(kind: type[ManagerEvent], /, *facts: object) -> None:
+            stage.tell(kind, *facts)
+            if kind is pool_events.PieceCancelled:
+                pool.resize(5)
+
+        pool = Pool("crawl", 1, stage.group.start_soon, tell)
+        pieces = [pool.add(name, stage.work, name) for name in "abc"]
+        await pool.stop()
+        for piece in pieces:
+            await cancelled(piece)
+
+    assert "Started c" not in played(play, backend=backend).happened()
 
 
 def test_stopping_without_grace_cancels_what_runs_and_what_has_not_quite_begun(backend: Backend) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fusynk import worker
 from fusynk.errors import InvalidOption
-from fusynk.manager.schedule import Due, Every, schedule_of
+from fusynk.manager.schedule import Cron, Due, Every, Schedule, schedule_of
 from tests import loose
 
 YEAR = 365 * 86_400.0
@@ -46,6 +46,26 @@ def test_points_that_passed_count_as_one_start_and_the_grid_stays() -> None:
 
     assert every.after(1000.0, 1060.0, never) == Due(at=1120.0, tick=1120.0, missed=1)
     assert every.after(1000.0, 1299.0, never) == Due(at=1300.0, tick=1300.0, missed=4)
+
+
+def test_a_point_just_ahead_has_not_passed_whatever_division_says() -> None:
+    every, tick, now = Every(0.7), 11.7, 39.699999999999996
+    assert (now - tick) / 0.7 == 40.0
+
+    due = every.after(tick, now, never)
+
+    assert (due.missed, due.tick) == (39, 39.7)
+    assert due.tick > now
+
+
+def test_a_late_start_takes_the_schedule_as_far_as_it_stands_for() -> None:
+    every = Every(60)
+
+    reached = every.reached(1000.0, 1299.0)
+
+    assert reached == 1240.0
+    assert every.after(reached, 1299.0, never) == Due(at=1300.0, tick=1300.0)
+    assert every.resumed(every.position(reached, 5000.0, 1299.0), 5000.5, 0.5, never) == Due(at=1.0, tick=1.0)
 
 
 def test_a_start_is_later_by_part_of_the_jitter_and_the_next_is_not_later_for_that() -> None:
@@ -117,6 +137,7 @@ def test_every_point_is_started_or_counted_once_over_any_sequence_of_times(
             assert starts + missed == points
             assert following.tick == point
         assert following.tick > now
+        assert every.after(every.reached(due.tick, now), now, lambda: 0.0).missed == 0
         assert following.tick <= following.at <= following.tick + jitter
         due = following
 
@@ -168,6 +189,7 @@ def test_a_position_comes_back_as_the_tick_it_was(
 @given(st.floats(0, 1e9), st.floats(0.5, 1e6), st.floats(-1e9, 0))
 def test_a_clock_that_reads_less_than_before_starts_nothing_twice(tick: float, seconds: float, back: float) -> None:
     assert Every(seconds).after(tick, tick + back, never).tick == tick + seconds
+    assert Every(seconds).reached(tick, tick + back) == tick
 
 
 def test_ten_years_of_milliseconds_cost_no_more_than_one() -> None:
@@ -226,6 +248,12 @@ def test_a_layer_has_neither_jitter_nor_time_zone() -> None:
     for option in ("jitter", "timezone"):
         with pytest.raises(TypeError, match=f"@layer has no option {option!r}"):
             loose.layer(**{option: 1})
+
+
+def test_both_kinds_are_schedules() -> None:
+    schedules: list[Schedule] = [Every(1), Cron("* * * * *")]
+
+    assert [one.clock for one in schedules] == ["monotonic", "wall"]
 
 
 def test_the_schedule_of_a_unit_is_what_it_was_declared_with() -> None:

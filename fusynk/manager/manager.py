@@ -14,6 +14,7 @@ from fusynk._core.markers import Artifact
 from fusynk._core.model import UNSET
 from fusynk._core.numbers import check_seconds
 from fusynk._runtime.company import company
+from fusynk.errors import ManagerError
 from fusynk.manager.background import run_in_background
 from fusynk.manager.clocks import LoopClock
 from fusynk.manager.companions import companions_of
@@ -254,10 +255,8 @@ class Manager(Observable):
 
         Raises:
             UnknownUnit: It is not registered.
-            UnitRunning: It runs already.
-            UnitPaused: It is paused.
-            UnitDisabled: It is disabled.
-            ManagerStopped: The manager has been stopped.
+            ManagerError: It runs already (`UnitRunning`), or may not now (`UnitPaused`, `UnitDisabled`,
+                `ManagerStopped`).
             BaseException: What `plan.run()` raises.
         """
         return await self._run(self._registry.find(unit), inputs, keywords)
@@ -386,9 +385,7 @@ class Manager(Observable):
         )
 
     def dashboard(self, width: int | None = None) -> str:
-        """Return the manager as text: a row for each unit with its status, next and last run, and milestones.
-
-        With `Manager(dashboard=True)` it is drawn live at the end of the terminal.
+        """Return the manager as text, a row for each unit; with `Manager(dashboard=True)` it is drawn live.
 
         Args:
             width: In cells; left out, that of the terminal.

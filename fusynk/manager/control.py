@@ -47,14 +47,32 @@ class Control:
     def register(self, unit: object, name: str | None, *, replaces: bool, is_live: bool) -> None:
         """Register a unit; what it replaces must not run."""
         entry = self.registry.made(unit, name)
-        if replaces and self.registry.has(entry.name):
-            self._refuse_running(self.registry.find(entry.name), "replaced")
+        former = self.registry.find(entry.name) if replaces and self.registry.has(entry.name) else None
+        if former is not None:
+            self._refuse_running(former, "replaced")
+            entry.take_over(former)
         self.registry.add(entry, replaces=replaces)
         entry.plan = entry.plan.options(subscribers=[*entry.plan.settings.subscribers, self._hearing(entry)])
-        if is_live:
-            self.keeper.hydrate(entry)
-            self.look_again()
+        interrupted = self._hydrate(entry, former) if is_live else ()
         self.listeners.tell(UnitRegistered, entry.name, entry.kind)
+        self.keeper.report(interrupted)
+
+    def _hydrate(self, entry: Entry, former: Entry | None) -> tuple[Entry, ...]:
+        """Let a new unit go on where it was, or what it replaces; it is registered only if that can be kept."""
+        if former is not None:
+            entry.position = self.timetable.position_of(former)
+        try:
+            interrupted = self.keeper.hydrate([entry])
+        except BaseException:
+            self.timetable.leave(entry)
+            self.registry.remove(entry)
+            if former is not None:
+                self.registry.add(former)
+            raise
+        if former is not None:
+            self.timetable.leave(former)
+        self.look_again()
+        return interrupted
 
     def _hearing(self, entry: Entry) -> Callable[[of_runs.Event], None]:
         """Return what passes on the milestones of a unit's runs. They are signs of life."""
@@ -89,6 +107,7 @@ class Control:
         if not entry.enabled:
             with self._kept([entry]):
                 entry.enabled = True
+                entry.is_set = True
                 if entry.status != "paused":
                     self._schedule(entry)
             self.listeners.tell(UnitEnabled, entry.name)
@@ -98,6 +117,7 @@ class Control:
         if entry.enabled:
             with self._kept([entry]):
                 entry.enabled = False
+                entry.is_set = True
                 self.timetable.leave(entry)
             self.listeners.tell(UnitDisabled, entry.name)
 
@@ -106,6 +126,7 @@ class Control:
         changing = [entry for entry in entries if entry.status != "paused" and not entry.is_pausing]
         with self._kept(changing):
             for entry in changing:
+                entry.is_set = True
                 if entry.status == "running":
                     entry.is_pausing = True
                 else:
@@ -121,6 +142,7 @@ class Control:
         changing = [entry for entry in entries if entry.status == "paused" or entry.is_pausing]
         with self._kept(changing):
             for entry in changing:
+                entry.is_set = True
                 entry.is_pausing = False
                 if entry.status == "paused":
                     entry.become("idle")

@@ -16,6 +16,24 @@ if TYPE_CHECKING:
 
 UnitKind = Literal["layer", "worker", "process"]
 
+_STATE = (
+    "status",
+    "enabled",
+    "runs",
+    "failures",
+    "scheduled_runs",
+    "missed",
+    "paused_since",
+    "wall_started",
+    "wall_ended",
+    "duration",
+    "error",
+    "milestone",
+    "is_known",
+    "is_set",
+    "position",
+)
+
 
 class UnitState(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be said of a registered unit now. Times are seconds since the epoch.
@@ -92,6 +110,9 @@ class Entry:
         duration: Seconds that it took.
         error: The type of what the last run raised.
         milestone: What was last reported.
+        is_known: Whether what the store knows of it has been taken over.
+        is_set: Whether it ran, or somebody said what it may do, before that.
+        position: Where its schedule was when the manager was stopped; see `Schedule.position`.
     """
 
     name: str
@@ -118,6 +139,9 @@ class Entry:
     duration: float | None = None
     error: str | None = None
     milestone: str | None = None
+    is_known: bool = False
+    is_set: bool = False
+    position: float | None = None
 
     @property
     def kind(self) -> UnitKind:
@@ -129,6 +153,15 @@ class Entry:
         """Whether its schedule still has a run to give."""
         most = self.options.max_runs
         return self.schedule is not None and (most is None or self.scheduled_runs < most)
+
+    def take_over(self, former: "Entry") -> None:
+        """Have the state of another one that does not run.
+
+        Args:
+            former: What it replaces.
+        """
+        for name in _STATE:
+            setattr(self, name, getattr(former, name))
 
     def become(self, status: UnitStatus) -> None:
         """Change the status.

@@ -1,6 +1,6 @@
 """What a manager keeps over restarts: the state of its units, written before anybody learns of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -9,6 +9,7 @@ import anyio.to_thread
 from fusynk.manager.entry import Entry
 from fusynk.manager.events import UnitInterrupted
 from fusynk.manager.listeners import Listeners
+from fusynk.manager.status import UnitStatus
 from fusynk.manager.store import MemoryStore, Store, StoredUnit
 from fusynk.manager.timetable import Timetable
 
@@ -29,7 +30,7 @@ class Keeper:
     timetable: Timetable
     listeners: Listeners
     _is_open: bool = False
-    _stored: Mapping[str, StoredUnit] = field(default_factory=dict[str, StoredUnit])
+    _stored: dict[str, StoredUnit] = field(default_factory=dict[str, StoredUnit])
     _versions: "count[int]" = field(default_factory=lambda: count(1))
 
     def open(self) -> None:
@@ -42,7 +43,7 @@ class Keeper:
             return
         self.store.open()
         try:
-            self._stored = self.store.load()
+            self._stored = dict(self.store.load())
         except BaseException:
             self.store.close()
             raise
@@ -55,39 +56,51 @@ class Keeper:
             self._is_open = False
             self.store.close()
 
-    def hydrate(self, entry: Entry) -> None:
-        """Let a unit go on where it was, if it is known, and note when it is due."""
-        stored = self._stored.get(entry.name)
-        if stored is None:
-            self.timetable.enter(entry)
-            return
-        entry.enabled = stored.enabled
-        entry.runs, entry.failures = stored.runs, stored.failures
-        entry.scheduled_runs, entry.missed = stored.scheduled_runs, stored.missed
-        entry.wall_started, entry.wall_ended = stored.last_started, stored.last_ended
-        entry.duration, entry.error = stored.last_duration, stored.last_error
-        was_running = stored.status == "running"
-        if was_running:
-            entry.error = INTERRUPTED
-        entry.status = "paused" if stored.paused else "error" if was_running else stored.status
-        if was_running:
-            self.listeners.tell(UnitInterrupted, entry.name, stored.last_started)
-        if not entry.enabled or entry.status == "paused":
-            entry.due = None
-        elif stored.position is None:
-            self.timetable.enter(entry)
-        else:
-            self.timetable.resume(entry, stored.position)
+    def hydrate(self, entries: Iterable[Entry]) -> tuple[Entry, ...]:
+        """Let units go on where they were, if they are known, and note when they are due.
 
-    async def keep(self, entry: Entry) -> None:
+        What the program did to a unit before that holds.
+
+        Returns:
+            Those that were interrupted; `report` tells it.
+
+        Raises:
+            StoreError: What has changed by that cannot be kept.
+        """
+        changed: list[Entry] = []
+        interrupted: list[Entry] = []
+        for entry in entries:
+            stored = None if entry.is_known else self._stored.get(entry.name)
+            entry.is_known = True
+            was_running = stored is not None and stored.status == "running"
+            if was_running:
+                interrupted.append(entry)
+            if was_running or entry.is_set:
+                changed.append(entry)
+            if stored is not None:
+                _take_over(entry, stored)
+            self.timetable.begin(entry)
+        self.keep_now(changed)
+        return tuple(interrupted)
+
+    def report(self, interrupted: Iterable[Entry]) -> None:
+        """Tell of units that were interrupted."""
+        for entry in interrupted:
+            self.listeners.tell(UnitInterrupted, entry.name, self._stored[entry.name].last_started)
+
+    async def keep(self, entry: Entry, status: UnitStatus | None = None) -> None:
         """Have the state of a unit kept when this returns.
+
+        Args:
+            entry: The unit.
+            status: What it is about to become, if not what it is.
 
         Raises:
             StoreError: It cannot be written.
         """
         if self.store is None or not self._is_open:
             return
-        row = self._row(entry)
+        row = self._row(entry, status)
         if isinstance(self.store, MemoryStore):
             self.store.save(row)
         else:
@@ -99,8 +112,9 @@ class Keeper:
         Raises:
             StoreError: It cannot be written.
         """
-        if self.store is not None and self._is_open:
-            self.store.save(*map(self._row, entries))
+        rows = [self._row(entry) for entry in entries]
+        if rows and self.store is not None and self._is_open:
+            self.store.save(*rows)
 
     def forget(self, entry: Entry) -> None:
         """Keep a unit no longer.
@@ -110,12 +124,13 @@ class Keeper:
         """
         if self.store is not None and self._is_open:
             self.store.forget(entry.name)
+        _ = self._stored.pop(entry.name, None)
 
-    def _row(self, entry: Entry) -> StoredUnit:
+    def _row(self, entry: Entry, status: UnitStatus | None = None) -> StoredUnit:
         return StoredUnit(
             name=entry.name,
             version=next(self._versions),
-            status=entry.status,
+            status=status or entry.status,
             enabled=entry.enabled,
             paused=entry.is_pausing or entry.status == "paused",
             runs=entry.runs,
@@ -128,3 +143,19 @@ class Keeper:
             last_error=entry.error,
             position=self.timetable.position_of(entry),
         )
+
+
+def _take_over(entry: Entry, stored: StoredUnit) -> None:
+    """Let a unit have what is known of it, beside what it has done in this program already."""
+    entry.runs += stored.runs
+    entry.failures += stored.failures
+    entry.scheduled_runs += stored.scheduled_runs
+    entry.missed += stored.missed
+    if entry.is_set:
+        return
+    was_running = stored.status == "running"
+    entry.enabled = stored.enabled
+    entry.wall_started, entry.wall_ended = stored.last_started, stored.last_ended
+    entry.duration, entry.error = stored.last_duration, INTERRUPTED if was_running else stored.last_error
+    entry.status = "paused" if stored.paused else "error" if was_running else stored.status
+    entry.position = stored.position

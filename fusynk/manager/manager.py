@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import chain
+from functools import partial
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload

@@ -1,13 +1,16 @@
 """The runs of registered units: one at a time for each, from its begin to its end, told and kept."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
 from anyio import CancelScope
 
 from fusynk._core.model import UNSET
-from fusynk.errors import ManagerStopped, RunCancelled, UnitDisabled, UnitPaused, UnitRunning
+from fusynk.blame import run_of
+from fusynk.errors import ManagerStopped, RunCancelled, StoreError, UnitDisabled, UnitPaused, UnitRunning
 from fusynk.handle import RunHandle
 from fusynk.manager.entry import Entry
 from fusynk.manager.events import ScheduleEnded, TicksMissed, UnitCancelled, UnitCompleted, UnitFailed, UnitStarted
@@ -15,8 +18,11 @@ from fusynk.manager.events import UnitPaused as UnitPausedEvent
 from fusynk.manager.keeper import Keeper
 from fusynk.manager.listeners import Listeners
 from fusynk.manager.schedule import Due
+from fusynk.manager.status import UnitStatus
 from fusynk.manager.timetable import Timetable
 from fusynk.run import Run
+
+_AROUND: ContextVar[tuple[RunHandle[Any], ...]] = ContextVar("fusynk_managed_runs", default=())
 
 
 class Runs:
@@ -78,6 +84,7 @@ class Runs:
             InvalidInputs: An input is missing or unknown.
         """
         self._refuse(entry)
+        entry.is_set = True
         handle: RunHandle[Any]
         handle = entry.plan.start(**(keywords or {})) if inputs is UNSET else entry.plan.start(inputs)
         self.begun += 1
@@ -112,6 +119,11 @@ class Runs:
         if not entry.may_be_scheduled:
             self._listeners.tell(ScheduleEnded, entry.name, entry.scheduled_runs)
 
+    def is_inside(self, entries: Iterable[Entry]) -> bool:
+        """Tell whether this is called from a body, or from what it called, of a run of one of these that goes on."""
+        around = _AROUND.get()
+        return any(entry.handle is not None and entry.handle in around for entry in entries)
+
     async def follow(self, entry: Entry, handle: RunHandle[Any], *, is_scheduled: bool) -> Run[Any]:
         """Carry out a run that `begin` returned.
 
@@ -121,67 +133,91 @@ class Runs:
             is_scheduled: Whether its schedule started it.
 
         Raises:
+            StoreError: Its beginning or its success cannot be kept.
             BaseException: What `plan.run()` raises.
         """
-        run: Run[Any] | None = None
         try:
-            await self._keeper.keep(entry)
+            run = await self._carry_out(entry, handle, is_scheduled=is_scheduled)
+        except BaseException as error:
+            with suppress(StoreError):  # what was raised says more
+                await self._end(entry, "idle" if _is_cancellation(error) else "error", type(error))
+            raise
+        failure = next(iter(run.failures.values()), None)
+        await self._end(entry, "completed" if failure is None else "error", type(failure))
+        return run
+
+    async def _carry_out(self, entry: Entry, handle: RunHandle[Any], *, is_scheduled: bool) -> Run[Any]:
+        await self._keeper.keep(entry)
+        if self.is_closed:  # meanwhile
+            raise RunCancelled(f"{entry.name!r} was not run: the manager was stopped before it began.")
+        around = _AROUND.get()
+        _ = _AROUND.set((*around, handle))
+        try:
             async with handle:
+                _ = _AROUND.set(around)  # bodies see the run around them; those who are told of it do not
                 entry.handle = handle
                 self._listeners.tell(UnitStarted, entry.name, handle.id, is_scheduled)
-                run = await handle.wait()
-        except BaseException as error:
-            self._end(entry, _failure_of(error), is_cancelled=_is_cancellation(error))
-            raise
-        else:
-            self._end(entry, next(iter(run.failures.values()), None), is_cancelled=False)
-            return run
+                return await handle.wait()
         finally:
-            with CancelScope(shield=True):
-                await self._keeper.keep(entry)
-            self._announce_end()
+            _ = _AROUND.set(around)
 
-    def _announce_end(self) -> None:
-        ended, self.ended = self.ended, anyio.Event()
-        ended.set()
+    async def _end(self, entry: Entry, status: UnitStatus, error: type[object]) -> None:
+        """Let a unit have ended: kept first, and told then, whether or not that could be kept.
 
-    def _end(self, entry: Entry, failure: BaseException | None, *, is_cancelled: bool) -> None:
-        """Let a unit have ended."""
-        run_id = entry.handle.id if entry.handle is not None else ""
+        Raises:
+            StoreError: It cannot be kept.
+        """
+        run_id, entry.handle = entry.handle.id if entry.handle is not None else "", None
         duration = entry.duration = self._clock() - entry.started
         entry.wall_ended = self._wall_clock()
-        entry.handle = None
-        if is_cancelled:
-            entry.become("idle")
-            self._listeners.tell(UnitCancelled, entry.name, run_id, duration)
-        elif failure is not None:
+        if status == "error":
             self.failed += 1
             entry.failures += 1
-            entry.error = type(failure).__qualname__
-            entry.become("error")
+            entry.error = error.__qualname__
+        elif status == "completed":
+            entry.error = None
+        try:
+            with CancelScope(shield=True):
+                await self._keep_end(entry, status)
+        finally:
+            entry.become(status)
+            if not entry.is_pausing:
+                self._timetable.put_back(entry)
+            self._tell_end(entry, run_id, duration, status)
+            ended, self.ended = self.ended, anyio.Event()
+            ended.set()
+
+    async def _keep_end(self, entry: Entry, status: UnitStatus) -> None:
+        """Keep how a unit has ended. What operators did to it meanwhile was kept as of a unit that runs."""
+        kept = None
+        while kept != (entry.enabled, entry.is_pausing):
+            kept = entry.enabled, entry.is_pausing
+            await self._keeper.keep(entry, status)
+
+    def _tell_end(self, entry: Entry, run_id: str, duration: float, status: UnitStatus) -> None:
+        is_pausing = entry.is_pausing
+        if is_pausing:
+            self._pause(entry)
+        if status == "idle":
+            self._listeners.tell(UnitCancelled, entry.name, run_id, duration)
+        elif status == "error":
             self._listeners.tell(UnitFailed, entry.name, run_id, duration, entry.error)
         else:
-            entry.error = None
-            entry.become("completed")
             self._listeners.tell(UnitCompleted, entry.name, run_id, duration)
-        if entry.is_pausing:
-            self.pause(entry)
-        else:
-            self._timetable.put_back(entry)
+        if is_pausing:
+            self._listeners.tell(UnitPausedEvent, entry.name)
 
-    def pause(self, entry: Entry) -> None:
-        """Let a unit that does not run be paused."""
+    def _pause(self, entry: Entry) -> None:
+        """Let a unit be paused whose run has ended."""
         entry.is_pausing = False
         entry.paused_since = self._clock()
         entry.become("paused")
         self._timetable.leave(entry)
-        self._listeners.tell(UnitPausedEvent, entry.name)
 
 
 def _is_cancellation(error: BaseException) -> bool:
     """Tell whether a run was given up, and did not fail: from outside, through its handle, or by an interruption."""
-    return isinstance(error, RunCancelled) or not isinstance(error, Exception)
-
-
-def _failure_of(error: BaseException) -> BaseException | None:
-    return None if _is_cancellation(error) else error
+    if not isinstance(error, RunCancelled):
+        return not isinstance(error, Exception)
+    run = run_of(error)
+    return run is None or run.status != "failed"  # of a run inside a body, it is a failure

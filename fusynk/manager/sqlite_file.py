@@ -276,6 +276,7 @@ def _refuse(path: Path, doing: Doing, error: OSError | sqlite3.Error) -> NoRetur
 
 
 def _damaged(path: Path, problem: str) -> DamagedStore:
-    shown = " ".join(problem.split()) or "it cannot be read"
+    line = " ".join(problem.split())
+    shown = line if line.isprintable() else ascii(line)  # SQLite quotes what it found
     advice = "It was left as it is; restore a copy, or move it away to begin anew"
     return DamagedStore(f"The store {str(path)!r} is damaged: {shown}. {advice}.", path=str(path))

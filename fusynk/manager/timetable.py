@@ -27,7 +27,7 @@ class Timetable:
         self._draw = draw
         self._heap: list[tuple[float, int, Entry, Due]] = []
         self._sequence = count()
-        self._overdue: set[Entry] = set()
+        self._overdue: dict[Entry, Due] = {}
         self._apart = wall_clock() - clock()
 
     def enter(self, entry: Entry) -> None:
@@ -52,18 +52,20 @@ class Timetable:
         entry.tick = None if entry.schedule is None else self._now(entry.schedule)
         self.enter(entry)
 
-    def resume(self, entry: Entry, position: float) -> None:
-        """Note when a unit is due that ran in an earlier process.
+    def begin(self, entry: Entry) -> None:
+        """Note when a unit is due as its manager starts: where it was when that, or an earlier process, stopped.
 
-        Args:
-            entry: The unit.
-            position: What `position_of` returned then.
+        What its state says by the clock of an earlier loop means nothing to this one.
         """
         schedule = entry.schedule
-        if schedule is None or not entry.may_be_scheduled:
-            entry.due = None
+        entry.tick, entry.due, entry.paused_since = None, None, self._clock()
+        if not entry.enabled or entry.status == "paused" or entry.is_pausing:
             return
-        self._set(entry, schedule.resumed(position, self._wall_clock(), self._now(schedule), self._draw))
+        if schedule is None or entry.position is None or not entry.may_be_scheduled:
+            self.enter(entry)
+        else:
+            now = self._now(schedule)
+            self._set(entry, schedule.resumed(entry.position, self._wall_clock(), now, self._draw))
 
     def leave(self, entry: Entry) -> None:
         """Forget when a unit is due."""
@@ -71,10 +73,9 @@ class Timetable:
 
     def put_back(self, entry: Entry) -> None:
         """Have a unit start as soon as it can that was due while it ran."""
-        if entry in self._overdue:
-            self._overdue.discard(entry)
-            if entry.due is not None:
-                self._push(entry, entry.due)
+        due = self._overdue.pop(entry, None)
+        if due is not None and entry.due is due:
+            self._push(entry, due)
 
     def restore(self, entry: Entry, due: Due | None) -> None:
         """Have a unit be due when it was before."""
@@ -96,10 +97,13 @@ class Timetable:
         entry.tick = due.tick
         entry.due = None
         if schedule is not None:
-            following = schedule.after(due.tick, self._now(schedule), self._draw)
-            missed += following.missed if following is not None else 0
-            if entry.may_be_scheduled:
-                self._set(entry, following)
+            now = self._now(schedule)
+            following = schedule.after(due.tick, now, self._draw)
+            entry.tick = schedule.reached(due.tick, now)
+            if following is not None:
+                missed += following.missed
+                if entry.may_be_scheduled:
+                    self._set(entry, replace(following, missed=0))
         return missed
 
     def position_of(self, entry: Entry) -> float | None:
@@ -112,7 +116,7 @@ class Timetable:
         """Take out what is due now, in order of time. What is running stays due until it is put back."""
         self._mind_the_wall()
         now = self._clock()
-        found: list[tuple[Entry, Due]] = []
+        found: dict[Entry, Due] = {}  # what was put back may be in the heap twice
         while self._heap and self._heap[0][0] <= now:
             _, _, entry, due = heappop(self._heap)
             if entry.due is not due:
@@ -120,10 +124,10 @@ class Timetable:
             if entry.schedule is not None and due.at > self._now(entry.schedule):
                 self._push(entry, due)  # the clock of the wall was set back
             elif entry.status == "running":
-                self._overdue.add(entry)
+                self._overdue[entry] = due
             else:
-                found.append((entry, due))
-        return found
+                found[entry] = due
+        return list(found.items())
 
     def earliest(self) -> float:
         """Return when something is due next, on the clock of the loop; infinity if nothing is."""

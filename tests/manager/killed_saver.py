@@ -63,12 +63,14 @@ def killed(store: SqliteStore, random: Random) -> list[int]:
         finally:
             os._exit(1)
     os.close(writing)
-    first = os.read(reading, 64) if random.random() < 0.8 else b""  # else it is killed while it opens the store
-    time.sleep(random.uniform(0, 0.02))
+    wanted, found = random.choice([0, 0, 0, *range(40)]), b""  # 0: it is killed while it opens the store
+    while found.count(b"\n") < wanted and (more := os.read(reading, 4096)):
+        found += more
+    time.sleep(random.uniform(0, 0.005))
     os.kill(child, signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     with os.fdopen(reading, "rb") as rest:
-        told = (first + rest.read()).split(b"\n")[:-1]
+        told = (found + rest.read()).split(b"\n")[:-1]
     return [int(version) for version in told]
 
 

@@ -105,7 +105,7 @@ def test_a_kill_at_a_random_moment_loses_nothing_that_was_acknowledged(file: Pat
 
     assert ended.stderr == ""
     counts = json.loads(ended.stdout)
-    assert counts["saves"] > 2 * kills, counts
+    assert counts["saves"] > 10 * kills, counts
     assert 0 < counts["looked"] < kills, counts
 
 
@@ -364,6 +364,16 @@ def test_damage_to_what_was_written_last_leaves_a_former_state_or_is_refused(tmp
 
     assert counts["former"] > 0, counts
     assert kept_in(file)["b"].version == 39
+
+
+@pytest.mark.parametrize(
+    ("found", "instead"),
+    [(b"unitsunits", b"un\xe4tsunits"), (b"CREATE TABLE", b"CREATE \x1bABLE"), (b"CREATE TABLE", b"CREATE \xe4ABLE")],
+)
+def test_damage_that_cannot_be_printed_is_told_in_letters_that_can(sound: Path, found: bytes, instead: bytes) -> None:
+    sound.write_bytes(sound.read_bytes().replace(found, instead))
+
+    assert isinstance(refused(sound), DamagedStore)
 
 
 OTHER_FORMATS: dict[str, bytes] = {

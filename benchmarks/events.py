@@ -1,7 +1,12 @@
-"""What listening costs: the same run bare, with one counting subscriber, and in the other ways of listening."""
+"""What listening costs: the same run bare, with one counting subscriber, and in the other ways of looking on."""
 
-from collections.abc import Callable, Sequence
+import os
+import pty
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
+from threading import Thread
 
 import anyio
 
@@ -14,9 +19,9 @@ from benchmarks.shapes import SHAPES, Shape, declare, empty_bodies
 from fusynk import Plan, compile_plan
 from fusynk.events import Event, EventsDropped, Subscriber
 
-LEAST_ROUNDS = 7
-MOST_OVER_BARE = Target("at most", 1.5)
 ONE = "one counting subscriber"
+LIVE = "the live view on a terminal"
+TARGETS = {ONE: Target("at most", 1.5), LIVE: Target("at most", 1.2)}
 
 
 Count = Callable[[Event], None]
@@ -36,6 +41,28 @@ def counting() -> tuple[Count, Callable[[], int]]:
         return before
 
     return count, total
+
+
+@contextmanager
+def terminal() -> Generator[None]:
+    """Lets the standard error lead to a terminal that somebody reads."""
+    master, slave = pty.openpty()
+    reader = Thread(target=_read, args=(master,))
+    reader.start()
+    former, sys.stderr = sys.stderr, os.fdopen(slave, "w", encoding="utf-8")
+    try:
+        yield
+    finally:
+        stream, sys.stderr = sys.stderr, former
+        stream.close()
+        reader.join()
+        os.close(master)
+
+
+def _read(master: int) -> None:
+    with suppress(OSError):  # all have closed their end
+        while os.read(master, 65_536):
+            pass
 
 
 async def follow(plan: Plan[None, object]) -> int:
@@ -73,12 +100,19 @@ async def _compare(shape: Shape, rounds: int) -> Samples:
     plan = compile_plan(declare(shape, empty_bodies(shape)))
     await check_counts(shape, plan)
     count, _ = counting()
+    drawn = plan.options(progress=True)
+
+    async def draw() -> object:
+        with terminal():
+            return await drawn.run()
+
     entries = {
         "bare": Entry(plan.run),
         ONE: Entry(plan.options(subscribers=[count]).run),
         "two subscribers": Entry(plan.options(subscribers=[count, count]).run),
         "an iterator": Entry(partial(follow, plan)),
         "one in a thread": Entry(plan.options(subscribers=[Subscriber(count)]).run),
+        LIVE: Entry(draw),
     }
     return await take_turns(entries, rounds)
 
@@ -98,7 +132,7 @@ def _figures(shape: Shape, backend: str, samples: Samples) -> Sequence[Figure]:
             name=f"{shape.name}, {way}, times bare",
             unit="x",
             samples=ratios(taken, samples["bare"]),
-            target=MOST_OVER_BARE if way == ONE else None,
+            target=TARGETS.get(way),
         )
         for way, taken in samples.items()
         if way != "bare"
@@ -112,6 +146,5 @@ def measure_events(settings: Settings) -> list[Figure]:
     for make in SHAPES.values():
         shape = make(settings.steps)
         for backend in settings.backends:
-            rounds = max(settings.rounds, LEAST_ROUNDS)
-            figures += _figures(shape, backend, anyio.run(_compare, shape, rounds, backend=backend))
+            figures += _figures(shape, backend, anyio.run(_compare, shape, settings.rounds, backend=backend))
     return figures

@@ -10,7 +10,6 @@ The order goes as orders go: the directory of customers hangs up once, one of th
 asked for gift wrapping, and the mail server refuses the receipt, which keeps no parcel from leaving.
 """
 
-import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -154,7 +153,7 @@ def show(call: str, text: str) -> None:
 def show_plan(plan: Plan[Order, str], directory: Path) -> None:
     """Shows the views of a plan."""
     show("plan.explain()", plan.explain())
-    show("plan.draw()", plan.draw(ascii_only=not draws_boxes()))
+    show("plan.draw()", plan.draw())
     (directory / "plan.mmd").write_text(plan.to_mermaid(), "utf-8")  # GitHub and many editors draw it
     (directory / "plan.dot").write_text(plan.to_dot(), "utf-8")  # for Graphviz
     (directory / "plan.svg").write_text(plan.to_svg(), "utf-8")  # for any browser
@@ -212,7 +211,7 @@ def span_tree(recording: "Recording") -> str:
 # After it has ended.
 def show_run(run: Run[str], directory: Path) -> None:
     """Shows the views of a run."""
-    show("run.draw()", run.draw(ascii_only=not draws_boxes()))
+    show("run.draw()", run.draw())
     show("run.timeline()", run.timeline())
     show("run.milestones", "\n".join(f"{one.step}: {one.name} {dict(one.values)}" for one in run.milestones))
     show("run.report", str(run.report))
@@ -220,11 +219,6 @@ def show_run(run: Run[str], directory: Path) -> None:
     run.to_html(directory / "run.html")  # a page to keep: it loads nothing, and needs no script
     (directory / "run.svg").write_text(run.to_svg(), "utf-8")
     (directory / "run.mmd").write_text(run.to_mermaid(), "utf-8")
-
-
-def draws_boxes() -> bool:
-    """Says whether the standard output can show box characters."""
-    return (sys.stdout.encoding or "").lower().startswith("utf")
 
 
 def command_line() -> Parser:

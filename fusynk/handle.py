@@ -43,7 +43,14 @@ class RunHandle(Generic[A_co]):
     async def __aenter__(self) -> Self:
         """Start the run. Its first step begins when the block waits for something."""
         await self._group.__aenter__()
-        await self._group.start(self._live)
+        try:
+            await self._group.start(self._live)
+        except anyio.get_cancelled_exc_class() as error:
+            await self._group.__aexit__(type(error), error, error.__traceback__)
+            raise
+        except BaseException:
+            await self._group.__aexit__(None, None, None)  # without the error, which the group would wrap
+            raise
         self._entered.set()
         return self
 

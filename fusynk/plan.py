@@ -1,7 +1,7 @@
 """`Plan`: a thin front to the runner and the renderers."""
 
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
@@ -16,7 +16,9 @@ from fusynk._core.layer import Override
 from fusynk._core.model import UNSET
 from fusynk._core.nested import PlanFunction
 from fusynk._core.options import PlanOptions, PlanSettings, UnitOptions, adjusted_options, plan_settings
+from fusynk._core.printable import printable
 from fusynk._core.program import Program, build_program
+from fusynk._core.steps import find_step, unknown_step
 from fusynk._core.wiring import Body, PlanInput, Wiring
 from fusynk._instruments import new_runner
 from fusynk._runtime.runner import Runner
@@ -25,7 +27,7 @@ from fusynk.errors import InvalidDeclaration, LoopRunning, UnknownStep
 from fusynk.executors.threads import ThreadExecutor
 from fusynk.handle import RunHandle
 from fusynk.render.explain import explain
-from fusynk.run import Run, Shape, find_step, unknown_step
+from fusynk.run import Run, Shape
 
 if TYPE_CHECKING:
     from fusynk._core.registry import AnyLayer
@@ -171,12 +173,12 @@ class Plan(Generic[I_contra, A_co]):
         """Return what the plan will do: inputs, order, where each parameter comes from, options, suspicions."""
         return explain(self._program, [self._program.wiring.names[step] for step in self._shape.steps])
 
-    def draw(self, *, width: int | None = None, ascii_only: bool = False) -> str:
+    def draw(self, *, width: int | None = None, ascii_only: bool | None = None) -> str:
         """Return the dependency graph as text: boxes and lines if they fit, else one line a step.
 
         Args:
             width: Cells that there are; `None` for as many as it takes.
-            ascii_only: Whether to keep to ASCII.
+            ascii_only: Whether to keep to ASCII; left out, if the standard output cannot encode boxes.
         """
         from fusynk.render import pictures  # noqa: PLC0415 - loaded when something is drawn
 
@@ -223,8 +225,18 @@ class Plan(Generic[I_contra, A_co]):
 
     def __repr__(self) -> str:
         """Name the targets and count the steps."""
-        names = ", ".join(self._program.wiring.names[step] for step in self._shape.steps[:3])
+        names = ", ".join(printable(self._program.wiring.names[step]) for step in self._shape.steps[:3])
         return f"<Plan of {len(self._program.wiring.steps())} steps to {names or 'nothing'}>"
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, str]:
+        """Show the dependency graph in a notebook, unless it is large."""
+        from fusynk.render import pictures  # noqa: PLC0415 - loaded when something is drawn
+
+        wiring = self._program.wiring
+        drawing = pictures.as_svg(wiring, longest=pictures.LONGEST_IN_BOX) if pictures.is_small(wiring) else None
+        return pictures.mimebundle(repr(self), "image/svg+xml", drawing, include, exclude)
 
     @property
     def settings(self) -> PlanSettings:

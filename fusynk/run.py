@@ -1,10 +1,9 @@
 """What a run gives back."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from os import PathLike
-from pathlib import Path
+from os import PathLike, fspath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, cast, overload
 
@@ -24,20 +23,18 @@ from fusynk._core.model import (
     Status,
     Succeeded,
 )
-from fusynk._core.nodes import normalise
+from fusynk._core.printable import printable
 from fusynk._core.records import Records
-from fusynk._core.registry import AnyLayer
 from fusynk._core.report import Report, make_report
-from fusynk._core.wiring import Wiring
-from fusynk.errors import ArtifactUnavailable, UnknownStep, did_you_mean
+from fusynk._core.steps import find_step, unknown_step
+from fusynk.errors import ArtifactUnavailable, UnknownStep
 
 if TYPE_CHECKING:
+    from fusynk.render.html import Account
     from fusynk.render.marks import Mark
 
 A_co = TypeVar("A_co", covariant=True)
 T = TypeVar("T")
-
-_PACKAGE = str(Path(__file__).parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,27 +243,67 @@ class Run(Generic[A_co]):
     def to_trace(self, path: str | PathLike[str] | None = None) -> str | None:
         """Write the run as Chrome trace events in JSON, which Perfetto (ui.perfetto.dev) and chrome://tracing open.
 
+        A file is replaced at once; only its owner may read it.
+
         Args:
             path: The file; left out, the text is returned.
 
         Raises:
-            OSError: The file cannot be written.
+            OSError: The file cannot be written; what was there is as it was.
         """
-        from fusynk.render.trace import trace  # noqa: PLC0415 - few runs are traced
+        from fusynk._core.saving import write_atomically  # noqa: PLC0415 - few runs are written
+        from fusynk.render.trace import trace  # noqa: PLC0415 - as above
 
         text = trace(self._records, run_id=self._id, status=self.status)
         if path is None:
             return text
-        Path(path).write_text(text, "utf-8", newline="\n")
+        write_atomically(fspath(path), text.encode())
         return None
 
-    def draw(self, *, width: int | None = None, colour: bool = False, ascii_only: bool = False) -> str:
+    @overload
+    def to_html(self) -> str: ...
+    @overload
+    def to_html(self, path: str | PathLike[str]) -> None: ...
+    def to_html(self, path: str | PathLike[str] | None = None) -> str | None:
+        """Write the run as one page of HTML: figures, failures, timeline, graph, milestones, and all of it as JSON.
+
+        The page runs no program and loads nothing. A file is replaced at once; only its owner may read it.
+
+        Args:
+            path: The file; left out, the text is returned.
+
+        Raises:
+            OSError: The file cannot be written; what was there is as it was.
+        """
+        from fusynk._core.saving import write_atomically  # noqa: PLC0415 - few runs are written
+        from fusynk.render.html import page  # noqa: PLC0415 - as above
+
+        if path is None:
+            return page(self._account)
+        write_atomically(fspath(path), page(self._account).encode())
+        return None
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, str]:
+        """Show the timeline in a notebook."""
+        from fusynk.render import html, pictures  # noqa: PLC0415 - loaded when something is drawn
+
+        return pictures.mimebundle(repr(self), "text/html", html.fragment(self._account), include, exclude)
+
+    @property
+    def _account(self) -> "Account":
+        from fusynk.render.html import Account  # noqa: PLC0415 - loaded when something is drawn
+
+        return Account(self._id, self._parent_id, self._records, self._ending, self.report, self.failures)
+
+    def draw(self, *, width: int | None = None, colour: bool = False, ascii_only: bool | None = None) -> str:
         """Return the dependency graph as text, with the state of each step.
 
         Args:
             width: Cells that there are; `None` for as many as it takes.
             colour: Whether to paint steps in the colours of their states.
-            ascii_only: Whether to keep to ASCII.
+            ascii_only: Whether to keep to ASCII; left out, if the standard output cannot encode boxes.
         """
         from fusynk.render import pictures  # noqa: PLC0415 - loaded when something is drawn
 
@@ -293,7 +330,7 @@ class Run(Generic[A_co]):
 
     def __repr__(self) -> str:
         """Say how the run ended, without showing values."""
-        return f"<Run {self._id} {self.status}>"
+        return f"<Run {printable(self._id)} {self.status}>"
 
     def _index_of(self, unit: object) -> int:
         found = find_step(self._wiring, unit)
@@ -329,36 +366,3 @@ class Run(Generic[A_co]):
             case Cancelled(by):
                 message = f"{name!r} has no artifact: it was cancelled (by {by})."
                 raise ArtifactUnavailable(message)
-
-
-def find_step(wiring: Wiring, unit: object) -> int | None:
-    """Return the step of a unit or a name, or `None` if the plan has none."""
-    if isinstance(unit, str):
-        return wiring.index.get(unit)
-    found = normalise(unit)
-    if found is None:
-        return None
-    layer, instance = found
-    step = wiring.index.get(layer.unit.name)
-    if step is None or wiring.layers[step] is not layer:
-        return _overriding_step(wiring, layer, instance)
-    return step if instance is None or wiring.instances[step] is instance else None
-
-
-def _overriding_step(wiring: Wiring, layer: AnyLayer, instance: object) -> int | None:
-    """Look for what a subclass put in the place of a method."""
-    if instance is None:
-        return None
-    steps = (step for step in wiring.steps() if wiring.layers[step] is layer and wiring.instances[step] is instance)
-    return next(steps, None)
-
-
-def unknown_step(wiring: Wiring, unit: object) -> str:
-    """Say that a plan has no such step, and which it may be."""
-    found = normalise(unit)
-    name = unit if isinstance(unit, str) else found[0].unit.name if found else repr(unit)
-    if not isinstance(unit, str) and name in wiring.index:
-        return f"The plan's step {name!r} is another unit of that name, or of another instance; ask by that one."
-    names = tuple(wiring.index)
-    listed = ", ".join([*names[:10], "..."] if len(names) > 10 else names)  # noqa: PLR2004 - enough for an error
-    return f"The plan has no step {name!r}.{did_you_mean(str(name), names) or f' It has: {listed}.'}"

@@ -4,6 +4,7 @@ import threading
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from fusynk import Cancelled, Graph, Plan, Succeeded, compile_plan, each, errors, run_of
@@ -447,3 +448,32 @@ def test_stacks_name_an_item(backend: Backend) -> None:
             assert list(handle.stacks()) == ["item[1]"]
 
     run_virtual(main, backend=backend)
+
+
+def test_whoever_is_cancelled_while_the_block_is_entered_leaves_nothing_behind(backend: Backend) -> None:
+    async def enter(plan: Plan[None, str]) -> None:
+        async with plan.start() as handle:
+            await handle.wait()
+
+    async def main() -> bool:
+        before = running_tasks()
+        async with anyio.create_task_group() as group:
+            group.start_soon(enter, sleeping(10))
+            await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        await assert_settled(before)
+        return True
+
+    assert run_virtual(main, backend=backend)
+
+
+async def test_an_error_of_the_making_leaves_the_block_bare() -> None:
+    graph = Graph("deep")
+
+    @graph.layer
+    async def again() -> None:
+        async with compile_plan(again).start() as handle:
+            await handle.wait()
+
+    with pytest.raises(errors.NestingTooDeep):
+        await compile_plan(again).run()

@@ -146,3 +146,17 @@ def test_s10_the_layer_that_a_user_s_line_carries_is_escaped() -> None:
         logger.remove(sink)
 
     assert extras == [{"run_id": "c\\x1b", "layer": "a\\nb"}]
+
+
+def test_what_is_printed_of_a_plan_and_a_run_shows_names_on_one_line() -> None:
+    graph = Graph("forged")
+
+    async def step() -> None: ...
+
+    graph.add_layer(step, name="a\n\x1b[31mb")
+    plan = compile_plan(graph, run_id="r\n\x1b[31m")
+    run = simulate(plan).run
+
+    assert repr(plan) == "<Plan of 1 steps to a\\n\\x1b[31mb>"
+    assert repr(run) == "<Run r\\n\\x1b[31m succeeded>"
+    assert str(run.report).endswith("Critical path     a\\n\\x1b[31mb")

@@ -5,6 +5,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import cast
 
+from fusynk._core.printable import printable
+
 _RUN = "__fusynk_run__"
 _MOST_NAMES = 12
 
@@ -60,4 +62,4 @@ def path_text(names: Sequence[str]) -> str:
     """Join the names of a path, leaving out the middle of a long one."""
     half = _MOST_NAMES // 2
     shown = names if len(names) <= _MOST_NAMES else (*names[:half], "...", *names[-half:])
-    return " -> ".join(shown)
+    return " -> ".join(map(printable, shown))

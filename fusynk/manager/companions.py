@@ -1,10 +1,12 @@
 """What goes on beside a manager's schedules, for as long as it runs: scans, figures, the dashboard."""
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
 import anyio
+from loguru import logger
 
 from fusynk.manager.events import Stats, StatsTaken
 from fusynk.manager.listeners import Listeners
@@ -44,4 +46,8 @@ def companions_of(
 async def _repeat(seconds: float, function: Callable[[], object]) -> None:
     while True:
         await anyio.sleep(seconds)
-        function()
+        try:
+            function()
+        except Exception as error:  # noqa: BLE001 - a store that refuses now may take it the next time
+            with suppress(Exception):  # a sink that raises must not hurt the manager
+                logger.warning("What a manager does every {} s raised {}; it goes on", seconds, type(error).__name__)

@@ -12,7 +12,7 @@ from loguru import logger
 
 from fusynk._core.printable import printable
 from fusynk._runtime.company import company
-from fusynk.errors import ManagerStopped
+from fusynk.errors import ManagerStopped, RunCancelled
 from fusynk.handle import RunHandle
 from fusynk.manager.entry import Entry
 from fusynk.manager.registry import Registry
@@ -31,6 +31,9 @@ class Engine:
         timetable: When they are due.
         runs: Begins and ends their runs.
         clock: The monotonic clock of the loop.
+
+    Attributes:
+        is_ending: Whether nothing more is to be started.
     """
 
     def __init__(self, registry: Registry, timetable: Timetable, runs: Runs, clock: Callable[[], float]) -> None:
@@ -40,12 +43,14 @@ class Engine:
         self._clock = clock
         self._group: TaskGroup | None = None
         self._bell = anyio.Event()
-        self._is_ending = False
+        self.is_ending = False
+        self._served = anyio.Event()
 
     def open(self) -> None:
         """Be ready to serve, on the running event loop."""
         self._bell = anyio.Event()
-        self._is_ending = False
+        self.is_ending = False
+        self._served = anyio.Event()
 
     async def serve(
         self, *companions: Callable[[], Any], task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -56,19 +61,35 @@ class Engine:
             companions: Run beside it, and are cancelled at the end.
             task_status: Told when it has begun.
         """
-        async with company() as self._group:
-            scopes = [CancelScope() for _ in companions]
-            for companion, scope in zip(companions, scopes, strict=True):
-                self._group.start_soon(_within, scope, companion)
-            task_status.started()
-            try:
-                while not self._is_ending:
-                    self.start_due(self._group)
-                    await self._nap()
-            finally:
-                for scope in scopes:
-                    scope.cancel()
-        self._group = None
+        scopes = [CancelScope() for _ in companions]
+        try:
+            async with company() as self._group:
+                for companion, scope in zip(companions, scopes, strict=True):
+                    self._group.start_soon(_within, scope, companion)
+                task_status.started()
+                try:
+                    await self._start_all_that_is_due(self._group)
+                finally:
+                    for scope in scopes:
+                        scope.cancel()
+        finally:
+            self._group = None
+            self.close()
+
+    def close(self) -> None:
+        """Serve no more, or never: nobody need wait for it."""
+        self._served.set()
+
+    async def _start_all_that_is_due(self, group: TaskGroup) -> None:
+        while not self.is_ending:
+            self.start_due(group)
+            await self._nap()
+
+    def enter(self) -> None:
+        """Note when units are due that never were; for a manager that was not started."""
+        for entry in self._registry:
+            if entry.due is None and entry.tick is None and entry.enabled and entry.status != "paused":
+                self._timetable.enter(entry)
 
     def start_due(self, group: TaskGroup) -> tuple[str, ...]:
         """Start what is due now, and return its names.
@@ -78,6 +99,8 @@ class Engine:
         """
         names: list[str] = []
         for entry, due in self._timetable.take_due():
+            if entry.due is not due:  # whoever was told of the one before changed that
+                continue
             handle = self._runs.begin(entry, due=due)
             group.start_soon(self._follow, entry, handle)
             names.append(entry.name)
@@ -87,6 +110,8 @@ class Engine:
         """Carry out a scheduled run. What it raises is told and logged; there is no caller."""
         try:
             await self._runs.follow(entry, handle, is_scheduled=True)
+        except RunCancelled:
+            pass
         except Exception as error:  # noqa: BLE001 - as said
             with suppress(Exception):  # a sink that raises must not hurt the manager
                 message = "A scheduled run raised {}"
@@ -112,7 +137,7 @@ class Engine:
         Raises:
             ManagerStopped: The manager does not run.
         """
-        if self._group is None or self._is_ending:
+        if self._group is None or self.is_ending:
             message = "The manager does not run; start it first."
             raise ManagerStopped(message)
         self._group.start_soon(function, *arguments)
@@ -123,21 +148,25 @@ class Engine:
         Args:
             grace: Seconds that running bodies have to end by themselves.
         """
-        self._runs.is_closed = self._is_ending = True
+        self._runs.is_closed = self.is_ending = True
         self._bell.set()
         running = [entry for entry in self._registry if entry.status == "running"]
         for entry in running:
             if entry.handle is not None:
                 entry.handle.cancel(grace)
-        late: list[str] = []
-        with move_on_after(grace + _FOR_THREADS):
+        with move_on_after(grace):
             await self._wait_for(running)
-        for entry in running:
-            if entry.status == "running" and entry.handle is not None:
-                late.append(entry.name)
+        late = [entry for entry in running if entry.status == "running"]
+        with move_on_after(_FOR_THREADS):
+            await self._wait_for(late)
+        for entry in late:
+            if entry.handle is not None:
                 entry.handle.leave_threads()
-        await self._wait_for(running)
-        return tuple(late)
+        await self._wait_for(late)
+        await self._served.wait()
+        for entry in self._registry:
+            entry.position = self._timetable.position_of(entry)
+        return tuple(entry.name for entry in late)
 
     async def _wait_for(self, entries: list[Entry]) -> None:
         while any(entry.status == "running" for entry in entries):

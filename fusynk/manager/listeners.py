@@ -4,10 +4,11 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
+from threading import Lock
 
 from loguru import logger
 
-from fusynk._core.callables import called
+from fusynk._core.callables import called, is_coroutine_function
 from fusynk.errors import InvalidDeclaration, shown
 from fusynk.manager.events import ManagerEvent, ManagerListener
 
@@ -30,6 +31,7 @@ class Listeners:
         self._listeners: dict[object, tuple[ManagerListener, tuple[type[ManagerEvent], ...]]] = {}
         self._late: deque[ManagerEvent] = deque()
         self._is_telling = False
+        self._lock = Lock()
         self.failures: dict[str, int] = {}
 
     def subscribe(self, function: ManagerListener, *kinds: type[ManagerEvent]) -> Callable[[], None]:
@@ -42,8 +44,9 @@ class Listeners:
         Raises:
             InvalidDeclaration: It is no function, or a kind is no class of events.
         """
-        if not callable(function):
-            message = f"subscribe() takes a function of one event, not {shown(function)}."
+        if not callable(function) or is_coroutine_function(function):
+            what = f"the async function {called(function)!r}" if callable(function) else shown(function)
+            message = f"subscribe() takes a plain function of one event, not {what}."
             raise InvalidDeclaration(message)
         for kind in kinds:
             if not (isinstance(kind, type) and issubclass(kind, ManagerEvent)):
@@ -63,31 +66,44 @@ class Listeners:
             kind: Its class.
             facts: Its own fields, in order.
         """
-        number = next(self._numbers)
-        if not self._listeners:
-            return
-        self._late.append(kind(number, self._wall_clock(), *facts))
-        if not self._is_telling:
+        with self._lock:
+            number = next(self._numbers)
+            if not self._listeners:
+                return
+            self._late.append(kind(number, self._wall_clock(), *facts))
+            if self._is_telling:
+                return
             self._is_telling = True
-            try:
-                self._catch_up()
-            finally:
-                self._is_telling = False
+        try:
+            while (event := self._next()) is not None:
+                for key, (function, kinds) in tuple(self._listeners.items()):
+                    if isinstance(event, kinds) and key in self._listeners:
+                        self._call(key, function, event)
+        except BaseException:
+            self._is_telling = False  # what is left is told with the next event
+            raise
 
-    def _catch_up(self) -> None:
-        while self._late:
-            event = self._late.popleft()
-            for function, kinds in tuple(self._listeners.values()):
-                if isinstance(event, kinds):
-                    self._call(function, event)
+    def _next(self) -> ManagerEvent | None:
+        """Return what is to be told next, or stop telling."""
+        with self._lock:
+            if self._late:
+                return self._late.popleft()
+            self._is_telling = False
+            return None
 
-    def _call(self, function: ManagerListener, event: ManagerEvent) -> None:
+    def _call(self, key: object, function: ManagerListener, event: ManagerEvent) -> None:
+        """Call a listener. It is told no more if it raises what is no ordinary error."""
         try:
             function(event)
         except Exception as error:  # noqa: BLE001 - counted and logged; it must not hurt the others
             self._note_failure(function, error)
+        except BaseException as error:
+            self._forget(key)
+            self._note_failure(function, error)
+            if isinstance(error, KeyboardInterrupt):
+                raise
 
-    def _note_failure(self, function: ManagerListener, error: Exception) -> None:
+    def _note_failure(self, function: ManagerListener, error: BaseException) -> None:
         """Count what a listener raised, and log it at the first, tenth, hundredth time."""
         name = called(function)
         failures = self.failures[name] = self.failures.get(name, 0) + 1

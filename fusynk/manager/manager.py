@@ -1,8 +1,9 @@
 """`Manager`: runs workers and processes on demand and on schedules, for as long as a service lives."""
 
+import sys
 from collections.abc import Mapping
-from itertools import chain
 from functools import partial
+from itertools import chain
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
@@ -98,7 +99,12 @@ class Manager(Observable):
         self._begin()
         self._life = company()
         group = await self._life.__aenter__()
-        await group.start(self._serve)
+        try:
+            await group.start(self._serve)
+        except BaseException:
+            self._engine.close()
+            await self.__aexit__(*sys.exc_info())
+            raise
         return self
 
     async def __aexit__(
@@ -134,13 +140,17 @@ class Manager(Observable):
         self._clock.adopt()
         self._crash = None
         self._keeper.open()
+        try:
+            interrupted = self._keeper.hydrate(self._registry)
+        except BaseException:
+            self._keeper.close()
+            raise
         self._runs.open()
         self._engine.open()
         self._started = self._clock()
-        for entry in self._registry:
-            self._keeper.hydrate(entry)
         self._meter.read()
         self._listeners.tell(ManagerStarted)
+        self._keeper.report(interrupted)
 
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         beside = companions_of(
@@ -150,6 +160,8 @@ class Manager(Observable):
 
     async def stop(self, grace: float | None = None) -> None:
         """Start nothing more, let what is running end within the grace, and cancel the rest. Nothing is run again.
+
+        Called inside a body, it does not wait for that body, and so for nothing: it only begins to stop.
 
         A thread that does not end after that is left behind, counted and named in its run; an async body that refuses
         to be cancelled is waited for. Nothing happens if the manager does not run. `start()` makes it run again.
@@ -164,6 +176,13 @@ class Manager(Observable):
         check_seconds("manager.stop", "grace", grace)
         if not self.is_running:
             return
+        if not self._runs.is_inside(self._registry):
+            await self._stop(grace)
+        elif not self._runs.is_closed:  # what waits for itself waits for ever
+            self._runs.is_closed = True
+            run_in_background(partial(self._stop, grace), self._note_crash)
+
+    async def _stop(self, grace: float) -> None:
         cancelled: tuple[str, ...] = ()
         with CancelScope(shield=True):
             async with create_task_group() as group:
@@ -288,6 +307,7 @@ class Manager(Observable):
         """Run what is due now, and return its names when all of it has ended; for tests and operators."""
         if self._started is None:
             self._clock.adopt()
+            self._engine.enter()
         names: list[str] = []
         async with create_task_group() as group:
             names += self._engine.start_due(group)

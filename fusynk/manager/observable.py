@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from fusynk._core.callables import called, is_coroutine_function
 from fusynk._core.nodes import normalise
 from fusynk.manager.events import (
     ManagerEvent,
@@ -65,13 +66,14 @@ class Observable:
             name: The milestone's name; left out, any.
         """
         listener = _only(function, unit)
-        if name is None:
+        if name is None or not _is_plain(function):
             return self._listeners.subscribe(listener, MilestoneReached)
 
         def named(event: ManagerEvent) -> None:
             if isinstance(event, MilestoneReached) and event.name == name:
                 listener(event)
 
+        named.__qualname__ = called(function)
         return self._listeners.subscribe(named, MilestoneReached)
 
     def emit_milestone(self, name: str, /, **values: object) -> None:
@@ -86,7 +88,7 @@ class Observable:
 
 def _only(function: Callable[[Any], object], unit: object) -> ManagerListener:
     """Return a function that is called for one unit only; the same one, if it is for all."""
-    if unit is None or not callable(function):
+    if unit is None or not _is_plain(function):
         return function
     found = None if isinstance(unit, str) else normalise(unit)
     name = unit if found is None else found[0].unit.name
@@ -95,5 +97,9 @@ def _only(function: Callable[[Any], object], unit: object) -> ManagerListener:
         if getattr(event, "unit", None) == name:
             function(event)
 
-    listen.__qualname__ = getattr(function, "__qualname__", type(function).__name__)
+    listen.__qualname__ = called(function)
     return listen
+
+
+def _is_plain(function: object) -> bool:
+    return callable(function) and not is_coroutine_function(function)

@@ -1,5 +1,7 @@
 """`plan.draw()` and its like: the declared steps, what run modes order, and in a run the state of each."""
 
+import io
+import sys
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -98,3 +100,20 @@ def test_the_svg_is_one_well_formed_document_that_loads_nothing() -> None:
 
 def test_an_empty_plan_is_an_empty_drawing() -> None:
     assert compile_plan(Graph("nothing")).draw() == ""
+
+
+@pytest.mark.parametrize(("encoding", "corner"), [("utf-8", "┌"), ("ascii", "."), ("latin-1", "."), (None, "┌")])
+def test_boxes_are_drawn_where_the_standard_output_can_show_them(
+    encoding: str | None, corner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = Graph("shown")
+
+    async def step() -> None: ...
+
+    graph.add_layer(step, name="step")
+    plan = compile_plan(graph)
+    monkeypatch.setattr(sys, "stdout", io.StringIO() if encoding is None else io.TextIOWrapper(io.BytesIO(), encoding))
+
+    assert plan.draw()[0] == corner
+    assert simulate(plan).run.draw()[0] == corner
+    assert (plan.draw(ascii_only=True)[0], plan.draw(ascii_only=False)[0]) == (".", "┌")

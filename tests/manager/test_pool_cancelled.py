@@ -1,6 +1,7 @@
 """A manager's task group is cancelled after each single step of its tasks; every piece of its pool ends once."""
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import anyio
@@ -36,7 +37,7 @@ async def cut_off_pool(way: Way, at: int) -> int:
         return name
 
     async def crawl() -> int:
-        return len(await run_items(["a", "b", "c"], lambda name: work(name, 1), concurrency=2))
+        return len(await run_items(["a", "b", "c"], partial(work, seconds=1), concurrency=2))
 
     async def manage() -> None:
         async with anyio.create_task_group() as group:

@@ -26,6 +26,7 @@ TARGETS = {
 STEPS_FOR_EACH_UNIT = 10  # of the settings: 10,000 steps are 1,000 units
 INTERVAL = 1.0  # seconds, for as many steps as the settings have by default
 STARTS = 5
+SETTLING = 0.2
 DAY = 86_400
 CALLS = 1000
 MILLI, PERCENT = 1e3, 100
@@ -54,7 +55,7 @@ async def measure_idle(settings: Settings) -> list[float]:
     count, seconds = settings.steps // STEPS_FOR_EACH_UNIT, _interval(settings)
     shares: list[float] = []
     async with Manager(units(count)) as manager:
-        await anyio.sleep(seconds)  # in which each runs once
+        await anyio.sleep(seconds + SETTLING)  # in which each runs once
         ended = manager.stats().by_status["completed"]
         assert ended == manager.stats().runs == count, f"{ended} of {count} units have run"
         for _ in range(settings.rounds):

@@ -244,7 +244,7 @@ _DECLARED: Mapping[str, frozenset[str]] = MappingProxyType(
         "@worker": frozenset(LayerOptions.__annotations__) | frozenset(WorkerOptions.__annotations__),
     }
 )
-SCHEDULE_NAMES = frozenset(WorkerOptions.__annotations__)
+SCHEDULE_NAMES = frozenset(WorkerOptions.__annotations__) - frozenset(LayerOptions.__annotations__)
 _PLAN_NAMES = frozenset(PlanOptions.__annotations__)
 _STRUCTURAL = frozenset({"name", "depends_on"})
 _DEFAULT_OPTIONS = UnitOptions()

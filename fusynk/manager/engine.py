@@ -86,7 +86,13 @@ class Engine:
             await self._nap()
 
     def enter(self) -> None:
-        """Note when units are due that never were; for a manager that was not started."""
+        """Note when units are due that never were; for a manager that was not started.
+
+        Raises:
+            ManagerStopped: It was, and was stopped.
+        """
+        if self.is_ending:
+            raise ManagerStopped("Nothing was run: the manager has been stopped; start it again first.")
         for entry in self._registry:
             if entry.due is None and entry.tick is None and entry.enabled and entry.status != "paused":
                 self._timetable.enter(entry)

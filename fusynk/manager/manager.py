@@ -301,7 +301,10 @@ class Manager(Observable):
         if self._started is None:
             self._clock.adopt()
         handle = self._runs.begin(entry, inputs, keywords)
-        return await self._runs.follow(entry, handle, is_scheduled=False)
+        try:
+            return await self._runs.follow(entry, handle, is_scheduled=False)
+        finally:
+            self._engine.look_again()  # it may have been due meanwhile
 
     async def tick(self) -> tuple[str, ...]:
         """Run what is due now, and return its names when all of it has ended; for tests and operators."""

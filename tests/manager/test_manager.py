@@ -111,7 +111,7 @@ def test_what_is_replaced_starts_no_more_and_leaves_its_state(backend: Backend) 
         async with managed(old.worker("a", every=10), new.worker("b")) as manager:
             await anyio.sleep(15)
             manager.register(new.worker("a", every=3), replace=True)
-            await anyio.sleep(7)
+            await anyio.sleep(6.5)
             assert manager.get("a").runs == 5
             manager.pause("a")
             manager.disable("a")
@@ -142,8 +142,9 @@ def test_a_unit_that_cannot_be_compiled_is_refused_at_once() -> None:
     async def pay() -> None: ...
 
     manager = Manager(inventory)
-    with pytest.raises(errors.InvalidPlan, match="Did you mean 'inventory'"):
+    with pytest.raises(errors.InvalidPlan) as caught:
         manager.register(pay)
+    assert "Did you mean 'inventory'" in str(caught.value)
     assert manager.units == ("inventory",)
 
 
@@ -157,7 +158,7 @@ def test_a_released_unit_is_unknown_and_starts_no_more(backend: Backend) -> None
             await anyio.sleep(50)
 
             assert crew.starts("probe") == [0]
-            assert told.kinds() == ["UnitReleased"]
+            assert told.kinds() == ["UnitStarted", "UnitCompleted", "UnitReleased"]
             with pytest.raises(errors.UnknownUnit, match="nothing is"):
                 manager.get("probe")
             manager.register(crew.made["probe"])
@@ -420,7 +421,7 @@ def test_processes_nest_and_keep_the_options_of_their_workers(backend: Backend) 
     async def main() -> None:
         crew = Crew()
         flaky = crew.worker("flaky", 1, Declined(), retries=1, retry_delay=0, on_error="continue")
-        inner = crew.graph.process("inner", flaky, crew.worker("b", 1), mode="sequential")
+        inner = crew.graph.process("inner", flaky, crew.worker("b", 1), mode="sequential", on_error="continue")
         last = crew.worker("last", 1, depends_on=[inner])
         manager = managed(crew.graph.process("outer", inner, last, mode="parallel", on_error="continue"))
         told = told_by(manager)
@@ -519,14 +520,14 @@ def test_a_manager_made_before_any_loop_lives_in_one_after_the_other() -> None:
         crew.started.clear()
         await anyio.sleep(3)
         async with manager:
-            await anyio.sleep(25)
+            await anyio.sleep(24)
         lives.append([start for start in crew.starts("probe") if start >= 3])
 
     for backend in ("asyncio", "trio", "asyncio"):
         live(main, backend)
-    assert [len(one) for one in lives] == [3, 3, 3]
+    assert [[round(start) for start in one] for one in lives] == [[3, 13, 23], [9, 19], [5, 15, 25]]
     assert manager.status("other") == "paused"
-    assert manager.get("probe").runs == 9
+    assert manager.get("probe").runs == 8
 
 
 async def test_a_manager_lives_in_real_time() -> None:
@@ -659,7 +660,7 @@ def test_a_disabled_unit_refuses_until_it_is_enabled(backend: Backend) -> None:
             await anyio.sleep(10)
         assert crew.starts("a") == [0, 40]
         assert crew.ended[0] == ("a", 3)
-        assert told.of("a")[:3] == ["UnitDisabled", "UnitCompleted", "UnitEnabled"]
+        assert told.of("a")[:4] == ["UnitStarted", "UnitDisabled", "UnitCompleted", "UnitEnabled"]
 
     live(main, backend)
 
@@ -677,7 +678,7 @@ def test_all_units_are_paused_and_resumed_at_once(backend: Backend) -> None:
             assert manager.status("a") == "paused"
             manager.start_all()
             await anyio.sleep(10)
-            assert [manager.status(name) for name in "abc"] == ["completed", "idle", "idle"]
+            assert [manager.status(name) for name in "abc"] == ["running", "idle", "idle"]
             assert not manager.get("b").enabled
         assert crew.starts("a") == [0, 40]
 

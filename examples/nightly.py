@@ -1,11 +1,11 @@
 """Brings a film catalogue up to date at night: a process of processes in all four run modes, on a cron schedule.
 
+    python examples/nightly.py
     python examples/nightly.py --simulate
-    python examples/nightly.py --cron "* * * * * *" --nights 3
 
-The first passes three nights in Berlin in virtual time, from one in which the clocks are put forward: 02:30 does not exist
-then, and the process runs at the end of the gap. The second runs every second of real time, three times. A film that the
-service does not have fails alone: the rest of the night goes on, and a milestone says what is missing.
+The first has nights of a second, three of them. The second passes three nights in Berlin in virtual time, of which the
+first is the one in which the clocks are put forward: 02:30 does not exist then, and the process runs at the end of the gap.
+A film that the service does not have fails alone: the rest of the night goes on, and a milestone says what is missing.
 
     nightly         sequential    one after the other
       fetch         parallel      all at once
@@ -28,6 +28,7 @@ from fusynk.manager.events import MilestoneReached, UnitCompleted, UnitFailed, U
 from fusynk.testing import run_virtual
 
 BERLIN = "Europe/Berlin"
+EVERY_SECOND, AT_NIGHT = "* * * * * *", "30 2 * * *"
 EVENING = datetime(2026, 3, 28, 22, 0, tzinfo=ZoneInfo(BERLIN))  # of the night in which the clocks are put forward
 TITLES = {"tt1375666": "Inception", "tt0133093": "The Matrix", "tt0068646": "The Godfather"}
 
@@ -58,7 +59,7 @@ async def fetch_films() -> Batch[Film]:
     """Returns the films that could be had. One that could not stops no other one."""
     wanted = [*TITLES, "tt9999999"]
     films = await run_items(wanted, look_up, key=str, retries=2, retry_delay=backoff(0.02), concurrency=4)
-    milestone("films-fetched", percent=films.success_percentage, missing=sorted(map(str, films.failures)))
+    milestone("films-fetched", percent=round(films.success_percentage), missing=", ".join(map(str, films.failures)))
     return films
 
 
@@ -137,8 +138,7 @@ class Nights:
             case UnitStarted(is_scheduled=True):
                 self._print(event.time, f"{event.unit} starts")
             case MilestoneReached(name="films-fetched", values=values):
-                missing = ", ".join(map(str, values["missing"]))  # type: ignore[call-overload]
-                self._print(event.time, f"{values['percent']:.0f} % of the films were had; missing: {missing or 'none'}")
+                self._print(event.time, f"{values['percent']} % of the films were had; missing: {values['missing']}")
             case UnitCompleted() | UnitFailed():
                 how = "is done" if isinstance(event, UnitCompleted) else f"failed: {event.error}"
                 self._print(event.time, f"{event.unit} {how} after {event.duration:.2f} s")
@@ -167,6 +167,11 @@ async def pass_nights(cron: str, nights: int, wall_clock: Callable[[], float]) -
     return first
 
 
+def virtual_clock() -> float:
+    """Returns the time where time is virtual."""
+    return EVENING.timestamp() + anyio.current_time()
+
+
 def together(run: Run[str]) -> Iterator[str]:
     """Yields the workers in order of start, with when they ran."""
     records = run.attempts()
@@ -178,7 +183,7 @@ def together(run: Run[str]) -> Iterator[str]:
 def command_line() -> Parser:
     """Returns the parser of the options."""
     parser = Parser(description="Bring a film catalogue up to date at night.")
-    parser.add_argument("--cron", default="30 2 * * *", help='when, on clocks in Berlin (default: "%(default)s")')
+    parser.add_argument("--cron", help=f'when, on clocks in Berlin (default: "{EVERY_SECOND}", "{AT_NIGHT}" if simulated)')
     parser.add_argument("--nights", type=int, default=3, help="how often, before it ends (default: %(default)s)")
     parser.add_argument("--simulate", action="store_true", help="in virtual time, from the evening of 28 March 2026")
     return parser
@@ -192,11 +197,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--nights must be 1 or more, not {options.nights}")
     try:
         if options.simulate:
-            run = run_virtual(
-                pass_nights, options.cron, options.nights, lambda: EVENING.timestamp() + anyio.current_time()
-            )
+            run = run_virtual(pass_nights, options.cron or AT_NIGHT, options.nights, virtual_clock)
         else:
-            run = anyio.run(pass_nights, options.cron, options.nights, time.time)
+            run = anyio.run(pass_nights, options.cron or EVERY_SECOND, options.nights, time.time)
     except InvalidOption as error:  # no cron expression, or cronsim is not installed
         parser.error(str(error))
     print(f"\nThe run on demand before that: {run.result}.", *together(run), sep="\n")

@@ -65,7 +65,7 @@ def test_artifacts_come_back_in_the_order_of_the_items(backend: Backend) -> None
     batch = batch_from([3, 1, 2], backend=backend)
 
     assert list(batch) == [6, 2, 4]
-    assert batch.keys == (0, 1, 2)
+    assert batch.item_keys == (0, 1, 2)
     assert dict(batch.successes) == dict(batch.succeeded) == {0: 6, 1: 2, 2: 4}
     assert (batch.success_percentage, batch.failures, batch.cancelled) == (100.0, {}, ())
 
@@ -156,7 +156,7 @@ def test_no_items_make_an_empty_batch(key: Any, backend: Backend) -> None:
 
     batch = batch_from([], key=key, on_progress=told.append, backend=backend)
 
-    assert (list(batch), batch.keys, batch.success_percentage, told) == ([], (), 100.0, [])
+    assert (list(batch), batch.item_keys, batch.success_percentage, told) == ([], (), 100.0, [])
 
 
 def test_items_have_names_of_the_function_and_a_run_of_their_own() -> None:
@@ -348,7 +348,7 @@ def test_each_item_ends_once_in_its_place_and_never_are_more_alive_than_allowed(
     batch = run_virtual(main, backend=backend, tape=tape)
 
     lasting = {number for number, (_, faults) in enumerate(items) if faults > retries}
-    assert batch.keys == tuple(f"n{number}" for number in range(len(items)))
+    assert batch.item_keys == tuple(f"n{number}" for number in range(len(items)))
     assert list(batch.succeeded.items()) == [(n, -n) for n in range(len(items)) if n not in lasting]
     assert {n: error.args for n, error in batch.failed.items()} == {n: (n,) for n in lasting}
     assert attempts == {number: min(faults, retries) + 1 for number, (_, faults) in enumerate(items)}
@@ -535,8 +535,8 @@ async def cut_off_run(way: Way, at: int) -> int:
     assert batch is not None
     assert all(isinstance(run, Run) for run in runs)
     assert begun == ended
-    assert batch.keys == tuple(map(str, range(7)))
-    assert Counter([*batch.successes, *batch.failures, *batch.cancelled]) == Counter(batch.keys)
+    assert batch.item_keys == tuple(map(str, range(7)))
+    assert Counter([*batch.successes, *batch.failures, *batch.cancelled]) == Counter(batch.item_keys)
     assert set(batch.succeeded) == returned
     assert set(batch.failed) <= {0, 4}
     assert felt or not batch.cancelled

@@ -60,7 +60,7 @@ class Batch(Generic[T_co]):
         return MappingProxyType(self._failed)
 
     @property
-    def keys(self) -> tuple[Hashable, ...]:
+    def item_keys(self) -> tuple[Hashable, ...]:
         """The key of every item, in the order of the input."""
         return tuple(sorted({*self._succeeded, *self._failed})) if self._keys is None else self._keys
 
@@ -111,7 +111,7 @@ class Batch(Generic[T_co]):
         if not isinstance(other, Batch):
             return NotImplemented
         batch = cast("Batch[object]", other)
-        mine, others = (self.keys, self._succeeded, self._failed), (batch.keys, batch._succeeded, batch._failed)
+        mine, others = (self.item_keys, self._succeeded, self._failed), (batch.item_keys, batch._succeeded, batch._failed)
         return mine == others
 
     __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType] # it holds unhashable values

@@ -14,6 +14,7 @@ import pytest
 
 import fusynk
 from fusynk import Graph, Plan, Run, compile_plan
+from fusynk.testing import run_virtual
 
 LONG = bool(os.environ.get("FUSYNK_LONG"))
 SEEDS = 200 if LONG else 20

@@ -99,9 +99,7 @@ def _cells(state: UnitState, now: float, *, in_ascii: bool) -> Iterator[Text]:
     name = shortened(for_terminal(state.name, ascii_only=in_ascii), _LONGEST_NAME, "...")
     yield Text(f"{mark} {name}", style=_COLOURS[state.status])
     yield Text(_status(state), style=_COLOURS[state.status])
-    yield Text(
-        "" if state.next_run is None else "now" if state.next_run <= now else f"in {short_time(state.next_run - now)}"
-    )
+    yield Text(_next(state, now))
     yield Text(_last(state, now))
     yield Text(f"{state.runs:,}")
     yield Text(f"{state.failures:,}" if state.failures else "", style="red")

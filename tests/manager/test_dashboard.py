@@ -2,9 +2,7 @@
 
 import io
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator
 
 import anyio
 import pytest
@@ -15,7 +13,7 @@ from fusynk.manager import dashboard as drawn
 from fusynk.testing import run_virtual
 from fusynk.testing.virtual import Backend
 from tests.hostile_names import HOSTILE
-from tests.render_runs.terminal import terminal
+from tests.render_runs.terminal import stderr, terminal
 
 
 @pytest.fixture(autouse=True)
@@ -30,16 +28,6 @@ def _streams_are_given_back() -> Iterator[None]:
     streams = sys.stdout, sys.stderr
     yield
     assert (sys.stdout, sys.stderr) == streams
-
-
-@contextmanager
-def stderr(stream: Any) -> Generator[None]:
-    """Let the standard error lead elsewhere."""
-    former, sys.stderr = sys.stderr, stream
-    try:
-        yield
-    finally:
-        sys.stderr = former
 
 
 def works() -> Graph:

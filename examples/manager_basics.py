@@ -2,9 +2,9 @@
 
     python examples/manager_basics.py
 
-The lamp flashes by its schedule, the forecast is made when somebody asks, and the foghorn has no air. Meanwhile the lamp
-is paused, resumed and told to flash faster. Each fact is printed when it is told, after the seconds since the start; the
-dashboard ends it. It takes about three seconds; with `--simulate` time is virtual, and nobody waits.
+The lamp flashes by its schedule, the forecast is made when somebody asks, and the foghorn has no air. Meanwhile the
+lamp is paused, resumed and told to flash faster. Each fact is printed when it is told, after the seconds since the
+start; the dashboard ends it. It takes about three seconds; with `--simulate` time is virtual, and nobody waits.
 """
 
 import time
@@ -25,7 +25,7 @@ class NoAir(RuntimeError):
 
 
 # The units. A worker stays a function: call it, test it, or hand it to a manager.
-@worker(every=10, description="one flash of the lamp")
+@worker(every=30, description="one flash of the lamp")
 async def lamp() -> None:
     """Flashes."""
     await anyio.sleep(0.05)
@@ -55,8 +55,6 @@ def told(event: events.ManagerEvent) -> str:
             return f"{unit} completed after {seconds:.2f} s"
         case events.UnitFailed(unit=unit, error=kind):
             return f"{unit} failed: {kind}"
-        case events.UnitUpdated(unit=unit, options=options):
-            return f"{unit} has another {', '.join(options)}"
         case events.UnitEvent(unit=unit):
             return f"{unit} {type(event).__name__.removeprefix('Unit').lower()}"
         case _:

@@ -3,9 +3,10 @@
     python examples/nightly.py
     python examples/nightly.py --simulate
 
-The first has nights of a second, three of them. The second passes three nights in Berlin in virtual time, of which the
-first is the one in which the clocks are put forward: 02:30 does not exist then, and the process runs at the end of the gap.
-A film that the service does not have fails alone: the rest of the night goes on, and a milestone says what is missing.
+The first has nights of a second, three of them. The second passes three nights in Berlin in virtual time, of which
+the first is the one in which the clocks are put forward: 02:30 does not exist then, and the process runs at the end
+of the gap. A film that the service does not have fails alone: the rest of the night goes on, and a milestone says
+what is missing.
 
     nightly         sequential    one after the other
       fetch         parallel      all at once
@@ -133,18 +134,20 @@ class Nights:
     over: anyio.Event
 
     def hear(self, event: object) -> None:
-        """Prints a fact of a manager."""
+        """Prints a fact of a manager. What this raises is the manager's to count, so what must be done comes first."""
         match event:
             case UnitStarted(is_scheduled=True):
                 self._print(event.time, f"{event.unit} starts")
             case MilestoneReached(name="films-fetched", values=values):
                 self._print(event.time, f"{values['percent']} % of the films were had; missing: {values['missing']}")
             case UnitCompleted() | UnitFailed():
-                how = "is done" if isinstance(event, UnitCompleted) else f"failed: {event.error}"
-                self._print(event.time, f"{event.unit} {how} after {event.duration:.2f} s")
                 self.to_come -= 1
                 if self.to_come <= 0:
                     self.over.set()
+                how = "is done" if isinstance(event, UnitCompleted) else f"failed: {event.error}"
+                self._print(event.time, f"{event.unit} {how} after {event.duration:.2f} s")
+            case _:
+                pass
 
     @staticmethod
     def _print(seconds: float, text: str) -> None:
@@ -183,7 +186,9 @@ def together(run: Run[str]) -> Iterator[str]:
 def command_line() -> Parser:
     """Returns the parser of the options."""
     parser = Parser(description="Bring a film catalogue up to date at night.")
-    parser.add_argument("--cron", help=f'when, on clocks in Berlin (default: "{EVERY_SECOND}", "{AT_NIGHT}" if simulated)')
+    parser.add_argument(
+        "--cron", help=f'when, on clocks in Berlin (default: "{EVERY_SECOND}", "{AT_NIGHT}" if simulated)'
+    )
     parser.add_argument("--nights", type=int, default=3, help="how often, before it ends (default: %(default)s)")
     parser.add_argument("--simulate", action="store_true", help="in virtual time, from the evening of 28 March 2026")
     return parser

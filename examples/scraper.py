@@ -2,10 +2,10 @@
 
     python examples/scraper.py --pages 24
 
-One worker goes over all pages by `run_items`, at most four at once and twenty a second. Each quarter of the way it reports
-a milestone, which is printed when it is reached. The report at the end says which pages could not be had, and why. With
-fewer than `--least` percent of the pages the worker fails, and the manager knows. Ctrl-C ends it at once, and tells what had
-been scraped until then.
+One worker goes over all pages by `run_items`, at most four at once and twenty a second. Each quarter of the way it
+reports a milestone, which is printed when it is reached. The report at the end says which pages could not be had, and
+why. With fewer than `--least` percent of the pages the worker fails, and the manager knows. Ctrl-C ends it at once,
+and tells what had been scraped until then.
 """
 
 from collections import Counter
@@ -101,7 +101,7 @@ async def scrape(site: Site, paths: Sequence[str], least: float) -> Batch[str]:
     except anyio.get_cancelled_exc_class() as cancellation:
         partial = batch_of(cancellation)
         if partial is not None:
-            print(f"Cut off: {len(partial)} of {partial.total} pages were had, {len(partial.failed)} failed.", flush=True)
+            print(f"Cut off: {len(partial)} of {partial.total} pages were had, {len(partial.failed)} not.", flush=True)
         raise
     if pages.success_percentage < least:
         raise TooFewPages(f"{pages.success_percentage:.0f} % of the pages were had, of which {least:g} % are needed")
@@ -130,7 +130,7 @@ async def scrape_all(site: Site, pages: int, least: float) -> Batch[str]:
 def report(pages: Batch[str], site: Site) -> str:
     """Returns what is to be said of a scrape."""
     again = sum(count - 1 for count in site.requests.values())
-    lines = [f"{len(pages)} of {pages.total} pages were had ({pages.success_percentage:.1f} %), {again} attempts again."]
+    lines = [f"{len(pages)} of {pages.total} pages were had ({pages.success_percentage:.1f} %), {again} retries."]
     lines += [f"  {path}: {type(error).__name__}: {error}" for path, error in pages.failures.items()]
     return "\n".join(lines)
 

@@ -108,7 +108,7 @@ class Control:
             with self._kept([entry]):
                 entry.enabled = True
                 entry.is_set = True
-                if entry.status != "paused":
+                if entry.status != "paused" and not entry.is_pausing:
                     self._schedule(entry)
             self.listeners.tell(UnitEnabled, entry.name)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -22,6 +24,8 @@ from fusynk.manager.timetable import Timetable
 _LONGEST_NAP = 30.0  # seconds; the clock of the wall may be set meanwhile
 _FOR_THREADS = 0.5  # seconds that a cancelled run is given to leave its threads
 
+_AROUND: ContextVar[tuple["Engine", ...]] = ContextVar("fusynk_engines", default=())
+
 
 class Engine:
     """Starts units when they are due.
@@ -34,6 +38,7 @@ class Engine:
 
     Attributes:
         is_ending: Whether nothing more is to be started.
+        note_crash: Told what is no ordinary error of a scheduled body; without it, that goes up through the loop.
     """
 
     def __init__(self, registry: Registry, timetable: Timetable, runs: Runs, clock: Callable[[], float]) -> None:
@@ -44,12 +49,16 @@ class Engine:
         self._group: TaskGroup | None = None
         self._bell = anyio.Event()
         self.is_ending = False
+        self.note_crash: Callable[[BaseException], object] | None = None
+        self._early: list[Callable[[], Any]] = []  # what was spawned before there was a group for it
         self._served = anyio.Event()
+        self._served.set()
 
     def open(self) -> None:
         """Be ready to serve, on the running event loop."""
         self._bell = anyio.Event()
         self.is_ending = False
+        self._early = []
         self._served = anyio.Event()
 
     async def serve(
@@ -66,12 +75,10 @@ class Engine:
             async with company() as self._group:
                 for companion, scope in zip(companions, scopes, strict=True):
                     self._group.start_soon(_within, scope, companion)
+                for function in self._early:
+                    self._group.start_soon(function)
                 task_status.started()
-                try:
-                    await self._start_all_that_is_due(self._group)
-                finally:
-                    for scope in scopes:
-                        scope.cancel()
+                await self._start_all_that_is_due(self._group, scopes)
         finally:
             self._group = None
             self.close()
@@ -80,10 +87,15 @@ class Engine:
         """Serve no more, or never: nobody need wait for it."""
         self._served.set()
 
-    async def _start_all_that_is_due(self, group: TaskGroup) -> None:
-        while not self.is_ending:
-            self.start_due(group)
-            await self._nap()
+    async def _start_all_that_is_due(self, group: TaskGroup, scopes: list[CancelScope]) -> None:
+        """Start what is due until `end` is called, and cancel these scopes then."""
+        try:
+            while not self.is_ending:
+                self.start_due(group)
+                await self._nap()
+        finally:
+            for scope in scopes:
+                scope.cancel()
 
     def enter(self) -> None:
         """Note when units are due that never were; for a manager that was not started.
@@ -122,6 +134,12 @@ class Engine:
             with suppress(Exception):  # a sink that raises must not hurt the manager
                 message = "A scheduled run raised {}"
                 logger.bind(unit=printable(entry.name), run_id=handle.id).warning(message, type(error).__name__)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:
+            if self.note_crash is None:
+                raise
+            self.note_crash(error)
         self.look_again()
 
     def look_again(self) -> None:
@@ -143,10 +161,22 @@ class Engine:
         Raises:
             ManagerStopped: The manager does not run.
         """
-        if self._group is None or self.is_ending:
+        if self._served.is_set() or self.is_ending:
             message = "The manager does not run; start it first."
             raise ManagerStopped(message)
-        self._group.start_soon(function, *arguments)
+        work = partial(self._work, function, *arguments)
+        if self._group is None:
+            self._early.append(work)
+        else:
+            self._group.start_soon(work)
+
+    async def _work(self, function: Callable[..., Any], *arguments: object) -> None:
+        _ = _AROUND.set((*_AROUND.get(), self))
+        await function(*arguments)
+
+    def is_inside(self) -> bool:
+        """Tell whether this is called from what was spawned, or from what that called."""
+        return self in _AROUND.get()
 
     async def end(self, grace: float) -> tuple[str, ...]:
         """Start nothing more, give what runs some time, cancel the rest, and return its names when all has ended.

@@ -1,7 +1,7 @@
 """What a manager keeps over restarts: the state of its units, written before anybody learns of it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import anyio.to_thread
@@ -65,8 +65,10 @@ class Keeper:
             Those that were interrupted; `report` tells it.
 
         Raises:
-            StoreError: What has changed by that cannot be kept.
+            StoreError: What has changed by that cannot be kept; nothing has changed.
         """
+        entries = tuple(entries)
+        before = [replace(entry) for entry in entries]
         changed: list[Entry] = []
         interrupted: list[Entry] = []
         for entry in entries:
@@ -80,7 +82,13 @@ class Keeper:
             if stored is not None:
                 _take_over(entry, stored)
             self.timetable.begin(entry)
-        self.keep_now(changed)
+        try:
+            self.keep_now(changed)
+        except BaseException:
+            for entry, former in zip(entries, before, strict=True):
+                entry.take_over(former)
+                self.timetable.leave(entry)
+            raise
         return tuple(interrupted)
 
     def report(self, interrupted: Iterable[Entry]) -> None:
@@ -151,6 +159,7 @@ def _take_over(entry: Entry, stored: StoredUnit) -> None:
     entry.failures += stored.failures
     entry.scheduled_runs += stored.scheduled_runs
     entry.missed += stored.missed
+    entry.position = stored.position if entry.position is None else entry.position
     if entry.is_set:
         return
     was_running = stored.status == "running"
@@ -158,4 +167,3 @@ def _take_over(entry: Entry, stored: StoredUnit) -> None:
     entry.wall_started, entry.wall_ended = stored.last_started, stored.last_ended
     entry.duration, entry.error = stored.last_duration, INTERRUPTED if was_running else stored.last_error
     entry.status = "paused" if stored.paused else "error" if was_running else stored.status
-    entry.position = stored.position

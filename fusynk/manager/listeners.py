@@ -76,9 +76,8 @@ class Listeners:
             self._is_telling = True
         try:
             while (event := self._next()) is not None:
-                for key, (function, kinds) in tuple(self._listeners.items()):
-                    if isinstance(event, kinds) and key in self._listeners:
-                        self._call(key, function, event)
+                for key in tuple(self._listeners):
+                    self._call(key, event)
         except BaseException:
             self._is_telling = False  # what is left is told with the next event
             raise
@@ -91,8 +90,11 @@ class Listeners:
             self._is_telling = False
             return None
 
-    def _call(self, key: object, function: ManagerListener, event: ManagerEvent) -> None:
-        """Call a listener. It is told no more if it raises what is no ordinary error."""
+    def _call(self, key: object, event: ManagerEvent) -> None:
+        """Call a listener that is still one. It is told no more if it raises what is no ordinary error."""
+        function, kinds = self._listeners.get(key, (None, ()))
+        if function is None or not isinstance(event, kinds):
+            return
         try:
             function(event)
         except Exception as error:  # noqa: BLE001 - counted and logged; it must not hurt the others

@@ -99,6 +99,7 @@ class Manager(Observable):
         self._begin()
         self._life = company()
         group = await self._life.__aenter__()
+        self._engine.note_crash = partial(self._give_up, group)
         try:
             await group.start(self._serve)
         except BaseException:
@@ -129,7 +130,13 @@ class Manager(Observable):
         """
         if self._started is None:
             self._begin()
+            self._engine.note_crash = None
             run_in_background(self._serve, self._note_crash)
+
+    def _give_up(self, group: "TaskGroup", error: BaseException) -> None:
+        """End the block for what is no ordinary error of a scheduled body, which the end of the block raises."""
+        self._note_crash(error)
+        group.cancel_scope.cancel()
 
     def _note_crash(self, error: BaseException) -> None:
         self._crash = error
@@ -161,7 +168,7 @@ class Manager(Observable):
     async def stop(self, grace: float | None = None) -> None:
         """Start nothing more, let what is running end within the grace, and cancel the rest. Nothing is run again.
 
-        Called inside a body, it does not wait for that body, and so for nothing: it only begins to stop.
+        Called inside a body or a piece of a pool, it waits for nothing, as it cannot wait for that: it begins to stop.
 
         A thread that does not end after that is left behind, counted and named in its run; an async body that refuses
         to be cancelled is waited for. Nothing happens if the manager does not run. `start()` makes it run again.
@@ -176,7 +183,7 @@ class Manager(Observable):
         check_seconds("manager.stop", "grace", grace)
         if not self.is_running:
             return
-        if not self._runs.is_inside(self._registry):
+        if not (self._runs.is_inside(self._registry) or self._engine.is_inside()):
             await self._stop(grace)
         elif not self._runs.is_closed:  # what waits for itself waits for ever
             self._runs.is_closed = True

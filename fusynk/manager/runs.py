@@ -156,6 +156,8 @@ class Runs:
             async with handle:
                 _ = _AROUND.set(around)  # bodies see the run around them; those who are told of it do not
                 entry.handle = handle
+                if self.is_closed:  # while it was entered
+                    handle.cancel()
                 self._listeners.tell(UnitStarted, entry.name, handle.id, is_scheduled)
                 return await handle.wait()
         finally:
@@ -192,7 +194,7 @@ class Runs:
         kept = None
         while kept != (entry.enabled, entry.is_pausing):
             kept = entry.enabled, entry.is_pausing
-            await self._keeper.keep(entry, status)
+            await self._keeper.keep(entry, "paused" if entry.is_pausing else status)
 
     def _tell_end(self, entry: Entry, run_id: str, duration: float, status: UnitStatus) -> None:
         is_pausing = entry.is_pausing

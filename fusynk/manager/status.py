@@ -9,7 +9,7 @@ UnitStatus: TypeAlias = Literal["idle", "running", "paused", "completed", "error
 TRANSITIONS: Mapping[UnitStatus, frozenset[UnitStatus]] = MappingProxyType(
     {
         "idle": frozenset({"running", "paused"}),
-        "running": frozenset({"completed", "error", "idle", "paused"}),  # idle: its run was cancelled
+        "running": frozenset({"completed", "error", "idle"}),  # idle: its run was cancelled
         "completed": frozenset({"running", "paused"}),
         "error": frozenset({"running", "paused"}),
         "paused": frozenset({"idle"}),

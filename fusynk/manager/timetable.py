@@ -33,23 +33,30 @@ class Timetable:
     def enter(self, entry: Entry) -> None:
         """Note when a unit is due next, if its schedule still has a run to give.
 
-        One that has never been due is due for the first time; another at the next point after now.
+        One that has never been due is due for the first time; another at the next point after now. What passed until
+        then was not missed: the unit was paused.
         """
         schedule = entry.schedule
         if schedule is None or not entry.may_be_scheduled:
             entry.due = None
             return
         now = self._now(schedule)
-        if entry.tick is None:
-            self._set(entry, schedule.first(now, self._draw))
-            return
-        due = schedule.after(entry.tick, now, self._draw)
-        # What passed while the unit was paused was not missed.
+        if entry.tick is not None:
+            due = schedule.after(entry.tick, now, self._draw)
+            entry.tick = schedule.reached(entry.tick, now)
+        elif entry.position is None:
+            due = schedule.first(now, self._draw)
+        else:
+            due = schedule.resumed(entry.position, self._wall_clock(), now, self._draw)
+            if due is not None and due.at <= now:
+                entry.tick = schedule.reached(due.tick, now)
+                due = schedule.after(entry.tick, now, self._draw)
         self._set(entry, None if due is None else replace(due, missed=0))
 
     def reenter(self, entry: Entry) -> None:
         """Note when a unit is due that has got another schedule: at its first point after now."""
         entry.tick = None if entry.schedule is None else self._now(entry.schedule)
+        entry.position = None
         self.enter(entry)
 
     def begin(self, entry: Entry) -> None:
@@ -108,8 +115,10 @@ class Timetable:
 
     def position_of(self, entry: Entry) -> float | None:
         """Return where a unit's schedule is, as a store can keep it, or `None` if it has not begun."""
-        if entry.schedule is None or entry.tick is None:
+        if entry.schedule is None:
             return None
+        if entry.tick is None:
+            return entry.position
         return entry.schedule.position(entry.tick, self._wall_clock(), self._now(entry.schedule))
 
     def take_due(self) -> list[tuple[Entry, Due]]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import anyio
 from typing_extensions import Unpack
 
-from fusynk import Graph, Manager, Worker, WorkerOptions
+from fusynk import Graph, Manager, Worker
 from fusynk._core.registry import AnyLayer
 from fusynk.manager.events import ManagerEvent, UnitEvent
 from fusynk.manager.settings import ManagerOptions
@@ -48,14 +48,9 @@ class Crew:
     most: int = 0
 
     def worker(
-        self,
-        name: str,
-        seconds: float | Callable[[], float] = 0.0,
-        error: Exception | None = None,
-        **options: Unpack[WorkerOptions],
+        self, name: str, seconds: float | Callable[[], float] = 0.0, error: Exception | None = None, **options: Any
     ) -> Worker[[], Coroutine[Any, Any, str], str]:
         """A worker that takes some seconds, and then returns its name or raises."""
-
         graph = self.graph if name not in self.made else Graph("crew again")
 
         @graph.worker(name=name, **options)

@@ -1,30 +1,25 @@
 """`Manager`: runs workers and processes on demand and on schedules, for as long as a service lives."""
 
-import sys
 from collections.abc import Mapping
 from functools import partial
 from itertools import chain
 from random import Random
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
-import anyio
-from anyio import CancelScope, create_task_group
+from anyio import create_task_group
 from typing_extensions import Unpack
 
 from fusynk._core.markers import Artifact
 from fusynk._core.model import UNSET
-from fusynk._core.numbers import check_seconds
-from fusynk._runtime.company import company
-from fusynk.errors import ManagerError
-from fusynk.manager.background import run_in_background
 from fusynk.manager.clocks import LoopClock
 from fusynk.manager.companions import companions_of
 from fusynk.manager.control import Control
 from fusynk.manager.engine import Engine
 from fusynk.manager.entry import Entry, UnitState
-from fusynk.manager.events import ManagerStarted, ManagerStopped, Stats
+from fusynk.manager.events import Stats
 from fusynk.manager.keeper import Keeper
+from fusynk.manager.life import Life
 from fusynk.manager.observable import Observable
 from fusynk.manager.pool import Pool
 from fusynk.manager.pools import Pools
@@ -37,11 +32,6 @@ from fusynk.manager.status import UnitStatus
 from fusynk.manager.timetable import Timetable
 from fusynk.manager.watchdog import Stale, Watchdog
 from fusynk.run import Run
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
-    from anyio.abc import TaskGroup
 
 A = TypeVar("A")
 
@@ -84,9 +74,19 @@ class Manager(Observable):
             look_again=self._engine.look_again,
         )
         self._watchdog = Watchdog(settings, self._clock, self._listeners, self._control)
-        self._started: float | None = None
-        self._crash: BaseException | None = None
-        self._life: AbstractAsyncContextManager[TaskGroup] | None = None
+        self._life = Life(
+            registry=self._registry,
+            keeper=self._keeper,
+            runs=self._runs,
+            engine=self._engine,
+            pools=self._pools,
+            listeners=self._listeners,
+            clock=self._clock,
+            grace=settings.grace,
+            beside=partial(
+                companions_of, settings, self._listeners, scan=self.scan, stats=self.stats, snapshot=self.snapshot
+            ),
+        )
         for subscriber in settings.subscribers:
             self._listeners.subscribe(subscriber)
         for unit in chain.from_iterable(map(units_of, units)):
@@ -96,28 +96,15 @@ class Manager(Observable):
 
     async def __aenter__(self) -> Self:
         """Start, in a task group of its own."""
-        self._begin()
-        self._life = company()
-        group = await self._life.__aenter__()
-        self._engine.note_crash = partial(self._give_up, group)
-        try:
-            await group.start(self._serve)
-        except BaseException:
-            self._engine.close()
-            await self.__aexit__(*sys.exc_info())
-            raise
+        self._meter.read()
+        await self._life.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop with the grace that was given to the manager."""
-        life, self._life = self._life, None
-        try:
-            await self.stop()
-        finally:
-            if life is not None:
-                await life.__aexit__(None, None, None)
+        await self._life.leave()
 
     def start(self) -> None:
         """Keep schedules from now on, in the background of the running event loop. Nothing happens if it does already.
@@ -128,42 +115,8 @@ class Manager(Observable):
             RuntimeError: No event loop runs here.
             StoreError: The store cannot be opened.
         """
-        if self._started is None:
-            self._begin()
-            self._engine.note_crash = None
-            run_in_background(self._serve, self._note_crash)
-
-    def _give_up(self, group: "TaskGroup", error: BaseException) -> None:
-        """End the block for what is no ordinary error of a scheduled body, which the end of the block raises."""
-        self._note_crash(error)
-        group.cancel_scope.cancel()
-
-    def _note_crash(self, error: BaseException) -> None:
-        self._crash = error
-
-    def _begin(self) -> None:
-        if self._started is not None:
-            raise ManagerError("The manager runs already; enter it once, or call start() alone.")
-        self._clock.adopt()
-        self._crash = None
-        self._keeper.open()
-        try:
-            interrupted = self._keeper.hydrate(self._registry)
-        except BaseException:
-            self._keeper.close()
-            raise
-        self._runs.open()
-        self._engine.open()
-        self._started = self._clock()
         self._meter.read()
-        self._listeners.tell(ManagerStarted)
-        self._keeper.report(interrupted)
-
-    async def _serve(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        beside = companions_of(
-            self._settings, self._listeners, scan=self.scan, stats=self.stats, snapshot=self.snapshot
-        )
-        await self._engine.serve(*beside, task_status=task_status)
+        self._life.start()
 
     async def stop(self, grace: float | None = None) -> None:
         """Start nothing more, let what is running end within the grace, and cancel the rest. Nothing is run again.
@@ -179,33 +132,12 @@ class Manager(Observable):
         Raises:
             InvalidOption: `grace` is no number of seconds from 0 up.
         """
-        grace = self._settings.grace if grace is None else grace
-        check_seconds("manager.stop", "grace", grace)
-        if not self.is_running:
-            return
-        if not (self._runs.is_inside(self._registry) or self._engine.is_inside()):
-            await self._stop(grace)
-        elif not self._runs.is_closed:  # what waits for itself waits for ever
-            self._runs.is_closed = True
-            run_in_background(partial(self._stop, grace), self._note_crash)
-
-    async def _stop(self, grace: float) -> None:
-        cancelled: tuple[str, ...] = ()
-        with CancelScope(shield=True):
-            async with create_task_group() as group:
-                group.start_soon(self._pools.stop, grace)
-                cancelled = await self._engine.end(grace)
-        if self.is_running:  # of two that stop it at once, one has more to do
-            self._started = None
-            self._keeper.close()
-            self._listeners.tell(ManagerStopped, cancelled)
-        if self._crash is not None:
-            raise self._crash
+        await self._life.stop(grace)
 
     @property
     def is_running(self) -> bool:
         """Whether schedules are kept."""
-        return self._started is not None
+        return self._life.started is not None
 
     # Units
 
@@ -224,7 +156,7 @@ class Manager(Observable):
             InvalidPlan: It cannot be compiled.
             InvalidOption: Its schedule cannot be kept.
         """
-        self._control.register(unit, name, replaces=replace, is_live=self._started is not None)
+        self._control.register(unit, name, replaces=replace, is_live=self.is_running)
 
     def release(self, unit: object) -> None:
         """Register a unit no longer.
@@ -305,7 +237,7 @@ class Manager(Observable):
         return await self._run(self._registry.find(unit, "process"), inputs, keywords)
 
     async def _run(self, entry: Entry, inputs: object, keywords: Mapping[str, object]) -> Run[Any]:
-        if self._started is None:
+        if not self.is_running:
             self._clock.adopt()
         handle = self._runs.begin(entry, inputs, keywords)
         try:
@@ -315,7 +247,7 @@ class Manager(Observable):
 
     async def tick(self) -> tuple[str, ...]:
         """Run what is due now, and return its names when all of it has ended; for tests and operators."""
-        if self._started is None:
+        if not self.is_running:
             self._clock.adopt()
             self._engine.enter()
         names: list[str] = []
@@ -427,5 +359,5 @@ class Manager(Observable):
 
     def stats(self) -> Stats:
         """Return the figures of the manager and its process."""
-        uptime = 0.0 if self._started is None else self._clock() - self._started
+        uptime = 0.0 if self._life.started is None else self._clock() - self._life.started
         return stats_of(self._registry, self._runs, self._meter.read(), uptime)

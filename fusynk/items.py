@@ -38,6 +38,9 @@ A = TypeVar("A")
 _BATCH = "__fusynk_batch__"
 
 
+PROGRESS = "progress"  # the name of the milestone that tells how far the items of a step are
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far a batch has come, told after each item that succeeded or failed for good.
@@ -357,7 +360,7 @@ class _Teller:
             return
         if 100 * done // total > 100 * (done - 1) // total:  # each item of up to 100
             values = {"done": done, "total": total, "failed": self._failed}
-            self._run.note_milestone(self._step, "progress", values)
+            self._run.note_milestone(self._step, PROGRESS, values)
 
     def _tell(self, function: Callable[[Progress], object], key: Hashable, error: BaseException | None) -> None:
         """Call the function; what it raises is counted and logged as that of any subscriber."""

@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import FrozenInstanceError
 from functools import partial
 from itertools import product
@@ -80,7 +80,7 @@ WRONG_FOR_UNITS: Mapping[str, list[object]] = {
     "limit": ["tmdb"],
     "weight": [2, 0],
 }
-WRONG_FOR_WORKERS: Mapping[str, list[object]] = {
+WRONG_FOR_WORKERS: Mapping[str, Sequence[object]] = {
     "every": [*NO_SECONDS, 0],
     "jitter": NO_SECONDS,
     "cron": ["", "  ", 3, "* * * *", "@daily"],
@@ -102,7 +102,7 @@ WRONG_FOR_PLANS: Mapping[str, list[object]] = {
 }
 
 
-def cases(wrong: Mapping[str, list[object]]) -> list[Any]:
+def cases(wrong: Mapping[str, Sequence[object]]) -> list[Any]:
     return [
         pytest.param(option, value, id=f"{option}={value!r}" if not callable(value) else f"{option}=function")
         for option, values in wrong.items()

@@ -111,7 +111,10 @@ class Batch(Generic[T_co]):
         if not isinstance(other, Batch):
             return NotImplemented
         batch = cast("Batch[object]", other)
-        mine, others = (self.item_keys, self._succeeded, self._failed), (batch.item_keys, batch._succeeded, batch._failed)
+        mine, others = (
+            (self.item_keys, self._succeeded, self._failed),
+            (batch.item_keys, batch._succeeded, batch._failed),
+        )
         return mine == others
 
     __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType] # it holds unhashable values

@@ -43,7 +43,7 @@ MAX_RETRIES = 1000
 
 
 class LayerOptions(TypedDict, total=False):
-    """The keywords of `@layer`, `@layer.each` and `@process`."""
+    """The keywords of `@layer` and `@layer.each`."""
 
     name: str
     description: str
@@ -76,7 +76,7 @@ class AdjustableOptions(TypedDict, total=False):
 
 
 class WorkerOptions(LayerOptions, total=False):
-    """The keywords of `@worker`."""
+    """The keywords of `@worker` and `@process`."""
 
     every: float
     jitter: float
@@ -240,7 +240,7 @@ _DECLARED: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "@layer": frozenset(LayerOptions.__annotations__),
         "@layer.each": frozenset(LayerOptions.__annotations__),
-        "@process": frozenset(LayerOptions.__annotations__),
+        "@process": frozenset(LayerOptions.__annotations__) | frozenset(WorkerOptions.__annotations__),
         "@worker": frozenset(LayerOptions.__annotations__) | frozenset(WorkerOptions.__annotations__),
     }
 )

@@ -7,6 +7,7 @@ from typing import Literal
 
 from fusynk._core import events as of_runs
 from fusynk.errors import UnitRunning
+from fusynk.items import PROGRESS
 from fusynk.manager.entry import Entry
 from fusynk.manager.events import (
     MilestoneReached,
@@ -79,7 +80,7 @@ class Control:
 
         def hear(event: of_runs.Event) -> None:
             if isinstance(event, of_runs.MilestoneReached):
-                entry.milestone = event.name
+                entry.milestone = entry.milestone if event.name == PROGRESS else event.name
                 entry.last_sign = self.clock()
                 entry.reported_stale = False
                 self.listeners.tell(MilestoneReached, event.name, event.values, entry.name, event.step)

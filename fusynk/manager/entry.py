@@ -13,6 +13,7 @@ from fusynk.plan import Plan
 
 if TYPE_CHECKING:
     from fusynk.handle import RunHandle
+    from fusynk.run import Run
 
 UnitKind = Literal["layer", "worker", "process"]
 
@@ -88,6 +89,7 @@ class Entry:
     Attributes:
         name: Its name.
         unit: The unit.
+        instance: What it is bound to, or `None`.
         options: Its options, with what was updated.
         plan: What a run of it runs.
         schedule: When it is due, or `None`.
@@ -110,6 +112,7 @@ class Entry:
         duration: Seconds that it took.
         error: The type of what the last run raised.
         milestone: What was last reported.
+        last_run: The last run that ended in this process, or `None`.
         is_known: Whether what the store knows of it has been taken over.
         is_set: Whether it ran, or somebody said what it may do, before that.
         position: Where its schedule was when the manager was stopped; see `Schedule.position`.
@@ -117,6 +120,7 @@ class Entry:
 
     name: str
     unit: AnyLayer
+    instance: object
     options: UnitOptions
     plan: Plan[Any, Any]
     schedule: Schedule | None
@@ -139,6 +143,7 @@ class Entry:
     duration: float | None = None
     error: str | None = None
     milestone: str | None = None
+    last_run: "Run[Any] | None" = None
     is_known: bool = False
     is_set: bool = False
     position: float | None = None

@@ -58,8 +58,8 @@ class Manager(Observable):
         draw = Random(settings.seed).random  # noqa: S311 - for jitter, not for secrets
         self._clock = LoopClock()
         self._meter = Meter()
-        super().__init__(settings.wall_clock)
         self._registry = Registry(settings.timezone, settings.options)
+        super().__init__(settings.wall_clock, self._registry.name_of)
         self._timetable = Timetable(self._clock, settings.wall_clock, draw)
         self._keeper = Keeper(settings.store, self._timetable, self._listeners)
         self._runs = Runs(self._listeners, self._timetable, self._keeper, self._clock, settings.wall_clock)
@@ -244,6 +244,14 @@ class Manager(Observable):
             return await self._runs.follow(entry, handle, is_scheduled=False)
         finally:
             self._engine.look_again()  # it may have been due meanwhile
+
+    def last_run(self, unit: object) -> Run[Any] | None:
+        """Return the last run of a unit that ended in this process, with its report, timeline and errors, or `None`.
+
+        Raises:
+            UnknownUnit: It is not registered.
+        """
+        return self._registry.find(unit).last_run
 
     async def tick(self) -> tuple[str, ...]:
         """Run what is due now, and return its names when all of it has ended; for tests and operators."""

@@ -1,6 +1,7 @@
 """The units of a manager, by name."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import ModuleType
 from typing import Any, cast
 
@@ -61,20 +62,35 @@ class Registry:
         Raises:
             UnknownUnit: It is not registered, or of another kind.
         """
-        if isinstance(unit, str):
-            entry = self._entries.get(unit)
-        else:
-            found = normalise(unit)
-            entry = None if found is None else self._entries.get(found[0].unit.name)
-            if found is not None and entry is not None and entry.unit is not found[0]:
-                message = f"{found[0].unit.name!r} is registered as another unit of that name; ask by the name."
-                raise UnknownUnit(message)
+        entry = self._entries.get(unit) if isinstance(unit, str) else self._of_object(unit)
         if entry is None:
             raise UnknownUnit(self._unknown(unit))
         if kind is not None and entry.kind != kind:
             message = f"{entry.name!r} is no {kind} but a {entry.kind}; call run({entry.name!r}), which runs any unit."
             raise UnknownUnit(message)
         return entry
+
+    def _of_object(self, unit: object) -> Entry | None:
+        found = normalise(unit)
+        if found is None:
+            return None
+        layer, instance = found
+        known = [entry for entry in self._entries.values() if entry.unit is layer and entry.instance is instance]
+        if len(known) > 1:
+            names = " and ".join(repr(entry.name) for entry in known)
+            raise UnknownUnit(f"{layer.unit.name!r} is registered as {names}; ask by the name.")
+        if not known and layer.unit.name in self._entries:
+            raise UnknownUnit(f"{layer.unit.name!r} is registered as another unit of that name; ask by the name.")
+        return known[0] if known else None
+
+    def name_of(self, unit: object) -> object:
+        """Return the name that a unit has here, or, if it is not registered, its own."""
+        if isinstance(unit, str):
+            return unit
+        with suppress(UnknownUnit):
+            return self.find(unit).name
+        found = normalise(unit)
+        return unit if found is None else found[0].unit.name
 
     def _unknown(self, unit: object) -> str:
         found = None if isinstance(unit, str) else normalise(unit)
@@ -108,6 +124,7 @@ class Registry:
         return Entry(
             name=layer.unit.name if name is None else name,
             unit=layer,
+            instance=found[1],
             options=layer.unit.options,
             plan=plan,
             schedule=schedule,

@@ -139,9 +139,11 @@ class Runs:
         try:
             run = await self._carry_out(entry, handle, is_scheduled=is_scheduled)
         except BaseException as error:
+            entry.last_run = run_of(error) or entry.last_run
             with suppress(StoreError):  # what was raised says more
                 await self._end(entry, "idle" if _is_cancellation(error) else "error", type(error))
             raise
+        entry.last_run = run
         failure = next(iter(run.failures.values()), None)
         await self._end(entry, "completed" if failure is None else "error", type(failure))
         return run

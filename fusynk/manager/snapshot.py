@@ -1,9 +1,11 @@
 """What a manager is like at one moment: a copy that can be kept, compared and written as JSON."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import msgspec
 
+from fusynk._core.printable import plain
 from fusynk.manager.entry import UnitState
 from fusynk.manager.events import Stats
 from fusynk.manager.pool_status import PoolStatus
@@ -33,8 +35,15 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     subscriber_failures: Mapping[str, int]
 
     def to_json(self) -> str:
-        """Return it as JSON, which `msgspec.json.decode(text, type=Snapshot)` reads."""
-        return msgspec.json.encode(self).decode()
+        """Return it as JSON, which `msgspec.json.decode(text, type=Snapshot)` reads.
+
+        Of what bodies reported and JSON has no form for, the name of its class is left.
+        """
+        return msgspec.json.encode(self, enc_hook=_in_json).decode()
+
+
+def _in_json(value: object) -> object:
+    return dict(cast("Mapping[object, object]", value)) if isinstance(value, Mapping) else plain(value)
 
 
 def stats_of(registry: Registry, runs: Runs, figures: ProcessFigures, uptime: float) -> Stats:

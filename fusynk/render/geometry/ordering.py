@@ -51,7 +51,7 @@ def orders(levels: Levels, effort: Effort) -> list[Order]:
     return [order for place, order in enumerate(found) if all(order.rows != other.rows for other in found[:place])]
 
 
-def _upright(order: Order, declared: Rows) -> Order:
+def _upright(order: Order, declared: Sequence[Sequence[int]]) -> Order:
     """Return an order or its mirror image, whichever is nearer to the order of declaration."""
     places = {element: place for row in declared for place, element in enumerate(row)}
     turned = sum(_inversions([places[element] for element in row], len(row)) for row in order.rows)

@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[Settings], list[Figure]]] = {
     "events": partial(_of_module, "events", "measure_events"),
     "order": measure_order,
     "limits": partial(_of_module, "limits", "measure_limits"),
+    "manager": partial(_of_module, "manager", "measure_manager"),
     "compile": measure_compile,
     "growth": measure_growth,
     "memory": measure_memory,

@@ -4,6 +4,8 @@ Read in this order: `declare` (what the decorators do), `compiler` (what is chec
 `scheduler` (which step starts when), `runner` (how it runs), `run` (what you get).
 """
 
+from typing import TYPE_CHECKING
+
 from loguru import logger as _logger
 
 from fusynk import errors
@@ -21,8 +23,12 @@ from fusynk._core.wiring import PlanInput
 from fusynk.blame import run_of
 from fusynk.compile import compile_plan
 from fusynk.handle import RunHandle
+from fusynk.items import Progress, batch_of, run_items
 from fusynk.plan import Plan
 from fusynk.run import Run
+
+if TYPE_CHECKING:
+    from fusynk.manager.manager import Manager
 
 # A library stays silent until its user asks, as loguru recommends: `logger.enable("fusynk")`.
 _logger.disable("fusynk")
@@ -38,12 +44,14 @@ __all__ = [
     "Layer",
     "LayerOptions",
     "Limit",
+    "Manager",
     "Outcome",
     "Override",
     "Plan",
     "PlanInput",
     "PlanOptions",
     "Process",
+    "Progress",
     "Report",
     "Run",
     "RunHandle",
@@ -53,6 +61,7 @@ __all__ = [
     "Worker",
     "WorkerOptions",
     "backoff",
+    "batch_of",
     "compile_plan",
     "current_step",
     "each",
@@ -60,8 +69,19 @@ __all__ = [
     "layer",
     "milestone",
     "process",
+    "run_items",
     "run_of",
     "use",
     "when",
     "worker",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load the Manager for those who use it."""
+    if name == "Manager":
+        from fusynk.manager.manager import Manager  # noqa: PLC0415 - as said
+
+        return Manager
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

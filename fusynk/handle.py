@@ -10,6 +10,7 @@ from anyio import create_task_group
 from anyio.abc import TaskGroup, TaskStatus
 from typing_extensions import TypeVar
 
+from fusynk._core.numbers import check_seconds
 from fusynk._runtime.drive import stack_of
 from fusynk._runtime.runner import Runner
 from fusynk.errors import RunCancelled
@@ -79,6 +80,11 @@ class RunHandle(Generic[A_co]):
         indexes = [*scheduler.wiring.steps(), *range(scheduler.base, len(scheduler.state))]
         return {scheduler.name_of(index): runner.status_of(index).name.lower() for index in indexes}
 
+    @property
+    def id(self) -> str:
+        """The run's id; empty before the block is entered."""
+        return self._runner.run_id if self._runner is not None else ""
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -109,11 +115,29 @@ class RunHandle(Generic[A_co]):
         finally:
             self._ended.set()
 
-    def cancel(self) -> None:
-        """Cancel the run, from any thread: running bodies are cancelled and awaited, nothing more starts."""
+    def cancel(self, grace: float = 0.0) -> None:
+        """Cancel the run, from any thread: nothing more starts, running bodies are cancelled and awaited.
+
+        Args:
+            grace: Seconds that running bodies have to end by themselves. A run whose last step ends within them is not
+                cancelled.
+
+        Raises:
+            InvalidOption: `grace` is no number of seconds from 0 up.
+        """
+        check_seconds("handle.cancel", "grace", grace)
         if self._runner is not None and not self._ended.is_set():
             self._told = True
-            self._runner.inside.call_in_loop(partial(self._runner.stop, "stop"))
+            runner = self._runner
+            runner.inside.call_in_loop(partial(runner.wind_down, grace) if grace else partial(runner.stop, "stop"))
+
+    def leave_threads(self) -> None:
+        """Wait no more for plain functions in threads, which nothing can stop. Call it on the run's own loop.
+
+        Those of a run that has been cancelled are left behind and named in `run.abandoned`.
+        """
+        if self._runner is not None:
+            self._runner.leave_threads()
 
     async def wait(self) -> Run[A_co]:
         """Return the run when it has ended.

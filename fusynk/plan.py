@@ -15,7 +15,7 @@ from fusynk._core.inputs import check_instance, read_inputs
 from fusynk._core.layer import Override
 from fusynk._core.model import UNSET
 from fusynk._core.nested import PlanFunction
-from fusynk._core.options import PlanOptions, PlanSettings, plan_settings
+from fusynk._core.options import PlanOptions, PlanSettings, UnitOptions, adjusted_options, plan_settings
 from fusynk._core.printable import printable
 from fusynk._core.program import Program, build_program
 from fusynk._core.steps import find_step, unknown_step
@@ -121,26 +121,35 @@ class Plan(Generic[I_contra, A_co]):
         return replace(self, _program=program)
 
     def override(self, *overrides: Override) -> "Plan[I_contra, A_co]":
-        """Return the same plan with stand-ins for some units' functions, for tests.
+        """Return the same plan with stand-ins for some units' functions or options, for tests.
 
         Args:
-            overrides: Made by `layer.returns(...)`, `layer.raises(...)` or `layer.calls(...)`.
+            overrides: Made by `layer.returns(...)`, `.raises(...)`, `.calls(...)` or `.with_options(...)`.
 
         Raises:
             UnknownStep: The plan has no such unit.
             InvalidDeclaration: It is no override.
-            InvalidPlan: A stand-in does not take the unit's arguments.
+            InvalidPlan: A stand-in does not take the unit's arguments, or an option does not go with the unit.
         """
         wiring = self._program.wiring
-        found = dict(self._program.overrides)
+        found, adjusted = dict(self._program.overrides), dict[int, UnitOptions]()
         for override in overrides:
             if not isinstance(override, Override):
-                message = f"override() takes layer.returns(...), .raises(...) or .calls(...), not {override!r}."
+                takes = "layer.returns(...), .raises(...), .calls(...) or .with_options(...)"
+                message = f"override() takes {takes}, not {override!r}."
                 raise InvalidDeclaration(message)
             step = find_step(wiring, override.unit)
             if step is None:
                 raise UnknownStep(unknown_step(wiring, override.unit))
-            found[step] = override
+            if override.verb == "options":
+                given = cast("Mapping[str, object]", override.value)
+                former = adjusted.get(step, wiring.options[step])
+                adjusted[step] = adjusted_options("with_options()", former, given)
+            else:
+                found[step] = override
+        if adjusted:
+            options = (adjusted.get(step, former) for step, former in enumerate(wiring.options))
+            wiring = replace(wiring, options=tuple(options))
         return replace(self, _program=build_program(wiring, self._program.settings, MappingProxyType(found)))
 
     def as_function(self) -> Callable[..., Coroutine[Any, Any, A_co]]:

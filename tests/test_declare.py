@@ -39,7 +39,7 @@ def test_workers_and_processes_are_units_of_their_own_kind() -> None:
     async def bare() -> int:
         return 1
 
-    @worker(every=60, cron="0 * * * *", max_runs=3, heartbeat=5)
+    @worker(every=60, max_runs=3, heartbeat=5)
     async def scheduled() -> int:
         return 2
 

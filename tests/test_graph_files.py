@@ -120,22 +120,24 @@ SAID: dict[str, Any] = {
     "abandon_on_timeout": True,
     "tags": ("a", "b"),
     "every": 60,
-    "cron": "0 4 * * *",
+    "jitter": 5,
     "max_runs": 3,
     "heartbeat": 0.5,
 }
+SAID_OF_CRON = {"cron": "0 4 * * *", "timezone": "Europe/Berlin"}  # a unit has one schedule
 
 
-def test_every_option_comes_back(file: Path) -> None:
+@pytest.mark.parametrize("said", [SAID, SAID_OF_CRON])
+def test_every_option_comes_back(said: dict[str, Any], file: Path) -> None:
     graph = Graph("options")
     loose_graph: Any = graph
-    loose_graph.worker(**SAID, name="all")(plain)
+    loose_graph.worker(**said, name="all")(plain)
 
     loaded = again(graph, file)
 
-    assert SAID.keys() == SAVED_OPTIONS.keys()
+    assert SAID.keys() | SAID_OF_CRON.keys() == SAVED_OPTIONS.keys()
     assert loaded.units["all"].unit.options == graph.units["all"].unit.options
-    assert entries(file)[0]["options"].keys() == SAID.keys()
+    assert entries(file)[0]["options"].keys() == said.keys()
 
 
 FORMS: dict[str, dict[str, Any]] = {

@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import FrozenInstanceError
 from functools import partial
 from itertools import product
@@ -80,9 +80,11 @@ WRONG_FOR_UNITS: Mapping[str, list[object]] = {
     "limit": ["tmdb"],
     "weight": [2, 0],
 }
-WRONG_FOR_WORKERS: Mapping[str, list[object]] = {
+WRONG_FOR_WORKERS: Mapping[str, Sequence[object]] = {
     "every": [*NO_SECONDS, 0],
-    "cron": ["", "  ", 3],
+    "jitter": NO_SECONDS,
+    "cron": ["", "  ", 3, "* * * *", "@daily"],
+    "timezone": [3, b"UTC"],
     "max_runs": [0, -1, 1.5, True, "3"],
     "heartbeat": [*NO_SECONDS, 0],
 }
@@ -100,7 +102,7 @@ WRONG_FOR_PLANS: Mapping[str, list[object]] = {
 }
 
 
-def cases(wrong: Mapping[str, list[object]]) -> list[Any]:
+def cases(wrong: Mapping[str, Sequence[object]]) -> list[Any]:
     return [
         pytest.param(option, value, id=f"{option}={value!r}" if not callable(value) else f"{option}=function")
         for option, values in wrong.items()
@@ -139,7 +141,7 @@ class TestOfUnits:
         for option in LayerOptions.__annotations__:
             assert option in str(caught.value)
 
-    @pytest.mark.parametrize("option", ["every", "cron", "max_runs", "heartbeat"])
+    @pytest.mark.parametrize("option", ["every", "jitter", "cron", "timezone", "max_runs", "heartbeat"])
     def test_a_layer_has_no_schedule(self, option: str) -> None:
         with pytest.raises(UnknownOption, match=f"@layer has no option {option!r}"):
             loose.layer(**{option: 1})
@@ -159,11 +161,14 @@ class TestOfUnits:
             abandon_on_timeout=True,
             tags=["a", "b"],
         )(step)
-        scheduled = worker(every=0.5, cron="* * * * *", max_runs=1, heartbeat=2)(one.__wrapped__)
+        scheduled = worker(every=0.5, jitter=0.5, max_runs=1, heartbeat=2)(one.__wrapped__)
+        nightly = worker(cron="0 4 * * *", timezone="Europe/Berlin")(one.__wrapped__)
 
         options = declared.unit.options
         assert (declared.unit.name, options.priority, options.tags) == ("full", -3, ("a", "b"))
         assert (scheduled.unit.options.every, scheduled.unit.options.max_runs) == (0.5, 1)
+        assert (scheduled.unit.options.jitter, scheduled.unit.options.cron) == (0.5, None)
+        assert (nightly.unit.options.cron, nightly.unit.options.timezone) == ("0 4 * * *", "Europe/Berlin")
 
     @pytest.mark.parametrize("size", [0, -1, 1.5, True, "2"])
     def test_a_wrong_size_of_a_batch_is_refused(self, size: object) -> None:
@@ -234,7 +239,8 @@ class TestOfUnits:
             *("name", "description", "depends_on", "priority", "retries", "retry_delay", "retry_on", "timeout"),
             *("on_error", "compensate", "limit", "weight", "run_in", "abandon_on_timeout", "tags"),
         }
-        assert set(inspect.get_annotations(WorkerOptions)) >= {"every", "cron", "max_runs", "heartbeat"}
+        worker_only = {"every", "jitter", "cron", "timezone", "max_runs", "heartbeat"}
+        assert set(inspect.get_annotations(WorkerOptions)) >= worker_only
 
     def test_what_is_listed_is_copied(self) -> None:
         dependencies, tags = [one], ["slow"]

@@ -9,10 +9,12 @@ from random import Random
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 import fusynk
 from fusynk import Graph, Plan, Run, compile_plan
+from fusynk.testing import run_virtual
 
 LONG = bool(os.environ.get("FUSYNK_LONG"))
 SEEDS = 200 if LONG else 20
@@ -149,3 +151,10 @@ async def test_t17_what_is_waited_for_comes_in_its_time(waiting: str, jump: int,
         assert (await plan.run()).result == "done"
     assert 0.05 <= time.monotonic() - begun < 20
     assert len(calls) == (1 if waiting == "deadline" else 2)
+
+
+def test_t17_virtual_time_waits_for_a_thread_while_those_of_former_loops_still_end() -> None:
+    async def in_a_thread() -> int:
+        return await anyio.to_thread.run_sync(lambda: 1)
+
+    assert [run_virtual(in_a_thread) for _ in range(50)] == [1] * 50

@@ -237,7 +237,7 @@ class ProcessDecorator:
         mode: Mode = ...,
         size: int = ...,
         delay: float = ...,
-        **options: Unpack[LayerOptions],
+        **options: Unpack[WorkerOptions],
     ) -> Process[[], Mapping[str, object], Mapping[str, object]]: ...
     @overload
     def __call__(
@@ -247,7 +247,7 @@ class ProcessDecorator:
         mode: Mode = ...,
         size: int = ...,
         delay: float = ...,
-        **options: Unpack[LayerOptions],
+        **options: Unpack[WorkerOptions],
     ) -> ProcessFactory: ...
     def __call__(
         self,
@@ -256,7 +256,7 @@ class ProcessDecorator:
         mode: Mode = "parallel",
         size: int = 2,
         delay: float = 0.1,
-        **options: Unpack[LayerOptions],
+        **options: Unpack[WorkerOptions],
     ) -> object:
         """Declare a group of units and the order in which its members run.
 
@@ -265,7 +265,7 @@ class ProcessDecorator:
             mode: "parallel", "sequential", "batched" (`size` at a time) or "isolated" (one by one, `delay` between).
             size: Members at a time in mode "batched", from 1.
             delay: Seconds between members in mode "isolated".
-            options: As for `@layer`; they hold for the function, which runs last.
+            options: As for `@worker`; those of attempts hold for the function, which runs last.
 
         Raises:
             UnknownOption: An option does not exist.
@@ -280,7 +280,7 @@ class ProcessDecorator:
         if "name" in options:
             message = f"process({named!r}, name={options['name']!r}) has two names; leave one out."
             raise InvalidOption(message)
-        merged = cast("LayerOptions", {"name": named, **options})
+        merged = cast("WorkerOptions", {"name": named, **options})
         return declare_unit("@process", Process, self._namespace, None, members=group, options=merged)
 
 

@@ -9,10 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
 from weakref import WeakKeyDictionary
 
+from typing_extensions import Unpack
+
 from fusynk._core.batch import Batch
 from fusynk._core.callables import takes_positional
 from fusynk._core.calling import CallGuard, public_signature
 from fusynk._core.markers import Artifact
+from fusynk._core.options import AdjustableOptions, adjusted_options
 from fusynk._core.unit import Unit
 from fusynk.errors import InvalidDeclaration
 
@@ -118,6 +121,19 @@ class Replaceable(Artifact[A], Generic[P, A]):
             InvalidDeclaration: It is no function.
         """
         return Override(self, "calls", _checked_function(function))
+
+    def with_options(self, **options: Unpack[AdjustableOptions]) -> "Override":
+        """Let the unit have other options, for `Plan.override`.
+
+        Args:
+            options: See `AdjustableOptions`; what is left out stays.
+
+        Raises:
+            UnknownOption: An option does not exist, or cannot be changed after the declaration.
+            InvalidOption: An option has a value it cannot have.
+        """
+        adjusted_options("with_options()", self.unit.options, options)
+        return Override(self, "options", options)
 
 
 class BoundLayer(BoundFunctionWrapper, Replaceable[P, A], Generic[P, R_co, A]):
@@ -327,10 +343,10 @@ class Process(Layer[P, R_co, A]):
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A stand-in for one unit's function. Make it with `layer.returns`, `.raises` or `.calls`."""
+    """A stand-in for one unit's function or options, made by `layer.returns` and its siblings."""
 
     unit: Artifact[object]
-    verb: Literal["returns", "raises", "calls"]
+    verb: Literal["returns", "raises", "calls", "options"]
     value: object
 
 

@@ -1,6 +1,5 @@
 """The options of units and plans: their names, their types and what they may be."""
 
-import math
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,10 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from typing_extensions import TypedDict
 
 from fusynk._core.backoff import Backoff
-from fusynk._core.callables import is_coroutine_function, takes_positional
 from fusynk._core.limits import Limit
 from fusynk._core.markers import Artifact, When
 from fusynk._core.model import UNSET, Unset
+from fusynk._core.numbers import is_count, is_positive_count, is_positive_seconds, is_seconds
+from fusynk._core.option_values import (
+    are_subscribers,
+    is_capture,
+    is_function,
+    is_retry_on,
+    is_tags,
+    or_none,
+    takes_one_or_two,
+)
+from fusynk._core.schedule_options import SCHEDULE_RULES, check_schedule
 
 if TYPE_CHECKING:
     from fusynk._core.captured import Capture
@@ -34,7 +43,7 @@ MAX_RETRIES = 1000
 
 
 class LayerOptions(TypedDict, total=False):
-    """The keywords of `@layer`, `@layer.each` and `@process`."""
+    """The keywords of `@layer` and `@layer.each`."""
 
     name: str
     description: str
@@ -53,11 +62,26 @@ class LayerOptions(TypedDict, total=False):
     tags: Sequence[str]
 
 
+class AdjustableOptions(TypedDict, total=False):
+    """What `layer.with_options` can change: how often, how long and what then, but nothing of the graph."""
+
+    retries: int
+    retry_delay: RetryDelay
+    retry_on: RetryOn
+    timeout: float | None
+    on_error: OnError
+    limit: Limit | None
+    weight: int
+    abandon_on_timeout: bool
+
+
 class WorkerOptions(LayerOptions, total=False):
-    """The keywords of `@worker`."""
+    """The keywords of `@worker` and `@process`."""
 
     every: float
+    jitter: float
     cron: str
+    timezone: str
     max_runs: int
     heartbeat: float
 
@@ -80,105 +104,44 @@ class UnitOptions:
     abandon_on_timeout: bool = False
     tags: tuple[str, ...] = ()
     every: float | None = None
+    jitter: float = 0.0
     cron: str | None = None
+    timezone: str | None = None
     max_runs: int | None = None
     heartbeat: float | None = None
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_positive_count(value: object) -> bool:
-    return _is_count(value) and value != 0
-
-
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
-
-
-def _is_positive_seconds(value: object) -> bool:
-    return _is_seconds(value) and value != 0
-
-
-def _or_none(accepts: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: value is None or accepts(value)
-
-
-def _is_function(value: object) -> bool:
-    """Tell whether this is a function of one argument."""
-    return callable(value) and takes_positional(value, 1)
-
-
-def _is_delay_function(value: object) -> bool:
-    return callable(value) and (takes_positional(value, 1) or takes_positional(value, 2))
-
-
-def _is_retry_on(value: object) -> bool:
-    if not isinstance(value, tuple):
-        return _is_error_type(value) or _is_function(value)
-    return all(_is_error_type(member) for member in cast("tuple[object, ...]", value))
-
-
-def _is_error_type(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseException)
-
-
-def _is_tags(value: object) -> bool:
-    if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
-        return False
-    return all(isinstance(tag, str) for tag in cast("Iterable[object]", value))
-
-
-def _are_subscribers(value: object) -> bool:
-    if not isinstance(value, (list, tuple)):
-        return False
-    functions = [getattr(one, "function", one) for one in cast("Sequence[object]", value)]
-    return all(callable(one) and takes_positional(one, 1) and not is_coroutine_function(one) for one in functions)
-
-
-def _is_capture(value: object) -> bool:
-    if isinstance(value, (set, frozenset, list, tuple)):
-        return {"arguments", "results", "errors"}.issuperset(cast("Iterable[object]", value))
-    return _is_function(value)
 
 
 _Rule: TypeAlias = tuple[str, Callable[[object], bool], str]
 
 _SHARED_RULES: tuple[_Rule, ...] = (
-    ("retries", lambda v: _is_count(v) and cast("int", v) <= MAX_RETRIES, f"a whole number from 0 to {MAX_RETRIES}"),
+    ("retries", lambda v: is_count(v) and cast("int", v) <= MAX_RETRIES, f"a whole number from 0 to {MAX_RETRIES}"),
     (
         "retry_delay",
-        lambda v: isinstance(v, Backoff) or _is_delay_function(v) or _is_seconds(v),
+        lambda v: isinstance(v, Backoff) or takes_one_or_two(v) or is_seconds(v),
         "seconds, a backoff(...), or a function of the attempt, or of the attempt and the error",
     ),
-    ("timeout", _or_none(_is_positive_seconds), "a positive number of seconds, or None"),
+    ("timeout", or_none(is_positive_seconds), "a positive number of seconds, or None"),
     (
         "on_error",
-        lambda v: v in ("abort", "continue") or _is_function(v),
+        lambda v: v in ("abort", "continue") or is_function(v),
         '"abort", "continue" or a function of the error that returns the artifact',
     ),
 )
 
 _UNIT_RULES: tuple[_Rule, ...] = (
     *_SHARED_RULES,
+    *SCHEDULE_RULES,
     ("description", lambda v: isinstance(v, str), "a text"),
     ("priority", lambda v: isinstance(v, int) and not isinstance(v, bool), "a whole number"),
-    ("retry_on", _is_retry_on, "exception types, or a function of the error"),
-    (
-        "compensate",
-        _or_none(lambda v: callable(v) and (takes_positional(v, 1) or takes_positional(v, 2))),
-        "a function that takes the artifact, or a method that does",
-    ),
-    ("limit", _or_none(lambda v: isinstance(v, Limit)), 'a Limit("name", ...)'),
-    ("weight", _is_positive_count, "a whole number from 1 up"),
+    ("retry_on", is_retry_on, "exception types, or a function of the error"),
+    ("compensate", or_none(takes_one_or_two), "a function that takes the artifact, or a method that does"),
+    ("limit", or_none(lambda v: isinstance(v, Limit)), 'a Limit("name", ...)'),
+    ("weight", is_positive_count, "a whole number from 1 up"),
     ("run_in", lambda v: v in ("auto", "inline", "thread", "subprocess"), '"auto", "inline", "thread" or "subprocess"'),
     ("abandon_on_timeout", lambda v: isinstance(v, bool), "True or False"),
-    ("tags", _is_tags, "a sequence of texts"),
-    ("every", _or_none(_is_positive_seconds), "a positive number of seconds"),
-    ("cron", _or_none(lambda v: isinstance(v, str) and bool(v.strip())), "a cron expression"),
-    ("max_runs", _or_none(_is_positive_count), "a whole number from 1 up"),
-    ("heartbeat", _or_none(_is_positive_seconds), "a positive number of seconds"),
+    ("tags", is_tags, "a sequence of texts"),
+    ("max_runs", or_none(is_positive_count), "a whole number from 1 up"),
+    ("heartbeat", or_none(is_positive_seconds), "a positive number of seconds"),
 )
 
 
@@ -257,30 +220,31 @@ class PlanSettings:
 
 _PLAN_RULES: tuple[_Rule, ...] = (
     *_SHARED_RULES,
-    ("concurrency", _is_positive_count, "a whole number from 1 up"),
-    ("threads", _is_positive_count, "a whole number from 1 up"),
-    ("processes", _is_positive_count, "a whole number from 1 up"),
+    ("concurrency", is_positive_count, "a whole number from 1 up"),
+    ("threads", is_positive_count, "a whole number from 1 up"),
+    ("processes", is_positive_count, "a whole number from 1 up"),
     ("discipline", lambda v: v in ("fifo", "lifo"), '"fifo" or "lifo"'),
-    ("deadline", _or_none(_is_positive_seconds), "a positive number of seconds, or None"),
-    ("run_id", _or_none(lambda v: isinstance(v, str) and bool(v)), "a text that is not empty"),
-    ("seed", _or_none(lambda v: isinstance(v, (int, str))), "a whole number or a text"),
-    ("grace", _is_positive_seconds, "a positive number of seconds"),
+    ("deadline", or_none(is_positive_seconds), "a positive number of seconds, or None"),
+    ("run_id", or_none(lambda v: isinstance(v, str) and bool(v)), "a text that is not empty"),
+    ("seed", or_none(lambda v: isinstance(v, (int, str))), "a whole number or a text"),
+    ("grace", is_positive_seconds, "a positive number of seconds"),
     ("progress", lambda v: isinstance(v, bool), "True or False"),
     ("verbose", lambda v: isinstance(v, bool), "True or False"),
     ("log_context", lambda v: isinstance(v, bool), "True or False"),
-    ("capture", _is_capture, 'some of "arguments", "results", "errors", or a function of what would be shown'),
-    ("subscribers", _are_subscribers, "a sequence of plain functions, or of Subscriber(function)"),
-    ("executor", _or_none(lambda v: callable(getattr(v, "call", None))), "an object with an async method `call`"),
+    ("capture", is_capture, 'some of "arguments", "results", "errors", or a function of what would be shown'),
+    ("subscribers", are_subscribers, "a sequence of plain functions, or of Subscriber(function)"),
+    ("executor", or_none(lambda v: callable(getattr(v, "call", None))), "an object with an async method `call`"),
 )
 
 _DECLARED: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "@layer": frozenset(LayerOptions.__annotations__),
         "@layer.each": frozenset(LayerOptions.__annotations__),
-        "@process": frozenset(LayerOptions.__annotations__),
+        "@process": frozenset(LayerOptions.__annotations__) | frozenset(WorkerOptions.__annotations__),
         "@worker": frozenset(LayerOptions.__annotations__) | frozenset(WorkerOptions.__annotations__),
     }
 )
+SCHEDULE_NAMES = frozenset(WorkerOptions.__annotations__) - frozenset(LayerOptions.__annotations__)
 _PLAN_NAMES = frozenset(PlanOptions.__annotations__)
 _STRUCTURAL = frozenset({"name", "depends_on"})
 _DEFAULT_OPTIONS = UnitOptions()
@@ -313,10 +277,51 @@ def unit_options(decorator: str, given: Mapping[str, object]) -> UnitOptions:
         return _DEFAULT_OPTIONS
     _check(decorator, given, _DECLARED[decorator], _UNIT_RULES)
     _check_weight(decorator, given)
+    check_schedule(decorator, given)
     plain = {name: value for name, value in given.items() if name not in _STRUCTURAL}
     if "tags" in plain:
         plain["tags"] = tuple(cast("Iterable[str]", plain["tags"]))
     return UnitOptions(**cast("Any", plain)) if plain else _DEFAULT_OPTIONS
+
+
+def adjusted_options(caller: str, options: UnitOptions, given: Mapping[str, object]) -> UnitOptions:
+    """Check other values for the options of a unit and return them frozen.
+
+    Args:
+        caller: Who is asking, as written: "with_options()".
+        options: What holds where nothing is given.
+        given: The keywords.
+
+    Raises:
+        UnknownOption: A keyword does not exist, or cannot be changed after the declaration.
+        InvalidOption: A value makes no sense.
+    """
+    _check(caller, given, AdjustableOptions.__annotations__, _UNIT_RULES)
+    adjusted = replace(options, **cast("Any", given))
+    if "weight" in given or ("limit" in given and adjusted.weight != 1):
+        _check_weight(caller.removesuffix("()"), {"weight": adjusted.weight, "limit": adjusted.limit})
+    return adjusted
+
+
+def scheduled_options(caller: str, options: UnitOptions, given: Mapping[str, object]) -> UnitOptions:
+    """Check another schedule for the options of a unit and return them frozen. One kind of schedule ends the other.
+
+    Args:
+        caller: Who is asking, as written: "update()".
+        options: What holds where nothing is given.
+        given: The keywords.
+
+    Raises:
+        UnknownOption: A keyword does not exist, or says nothing of a schedule.
+        InvalidOption: A value makes no sense.
+    """
+    _check(caller, given, SCHEDULE_NAMES, _UNIT_RULES)
+    ended = ("cron", "timezone") if given.get("every") is not None else ()
+    ended = (*ended, "every", "jitter") if given.get("cron") is not None else ended
+    other = {name: getattr(_DEFAULT_OPTIONS, name) for name in ended} | dict(given)
+    scheduled = replace(options, **cast("Any", other))
+    check_schedule(caller.removesuffix("()"), {name: getattr(scheduled, name) for name in SCHEDULE_NAMES})
+    return scheduled
 
 
 def _check_weight(decorator: str, given: Mapping[str, object]) -> None:

@@ -123,7 +123,9 @@ SAVED_OPTIONS: Mapping[str, Codec] = MappingProxyType(
         "abandon_on_timeout": _PLAIN,
         "tags": Codec(list, _read_tags),
         "every": _PLAIN,
+        "jitter": _PLAIN,
         "cron": _PLAIN,
+        "timezone": _PLAIN,
         "max_runs": _PLAIN,
         "heartbeat": _PLAIN,
     }

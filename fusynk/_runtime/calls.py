@@ -37,7 +37,7 @@ async def call_with_executor(
     try:
         returned = await executor.call(function, arguments, abandon=abandon)
     except BaseException as error:
-        if abandon and is_cancellation(error):
+        if (abandon or getattr(executor, "leaves_behind", False)) and is_cancellation(error):
             leave()
         raise
     finally:

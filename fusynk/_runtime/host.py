@@ -65,7 +65,10 @@ class Host:
         try:
             self._run.scheduler.begin()
             while self._run.scheduler.unfinished and not self._run.stopping:
-                self._spawn(group)
+                if not self._run.closed:
+                    self._spawn(group)
+                elif not (self.live or self.spawning):
+                    self._run.stop("stop")
                 await self._sleep()
                 self._fire_timers()
         except anyio.get_cancelled_exc_class():
@@ -111,7 +114,7 @@ class Host:
         """Wake the host if there is something for it to see to."""
         scheduler = self._run.scheduler
         self._run.reconsider_limits()
-        if scheduler.ready or not scheduler.unfinished or self._run.stopping or scheduler.notices:
+        if scheduler.ready or not scheduler.unfinished or self._run.closed or scheduler.notices:
             self.wake()
 
     def wake(self) -> None:
@@ -180,8 +183,8 @@ class Host:
                     self._run.scheduler.release(cast("int", subject))
                 case Due.TIMEOUT | Due.GRACE:
                     self._hurry(cast("Slot", subject), due)
-                case Due.DEADLINE:
-                    self._run.stop("deadline")
+                case Due.DEADLINE | Due.STOP:
+                    self._run.stop("deadline" if due is Due.DEADLINE else "stop")
                 case Due.LIMIT:
                     cast("Permits", subject).remind(self._run.clock())
 

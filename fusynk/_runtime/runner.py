@@ -49,7 +49,8 @@ class Runner:
     Attributes:
         suspended: The slots whose bodies wait for something, by step or item.
         concluding: How many slots are asking what follows from a failure.
-        stopping: Whether nothing more may start.
+        closed: Whether no further step may start.
+        stopping: Whether what is running is to be cancelled.
         by: What ended the run early, or `None`.
         cause: The step and the error that started an abort, or `None`.
         fatal: What must leave `run()` bare, such as `KeyboardInterrupt`, or `None`.
@@ -86,6 +87,7 @@ class Runner:
         self.watch = CancellationWatch()
         self.suspended: dict[int, Slot] = {}
         self.concluding = 0
+        self.closed = False
         self.stopping = False
         self.by: CancelledBy | None = None
         self.cause: tuple[int, BaseException] | None = None
@@ -257,10 +259,26 @@ class Runner:
 
     # How a run ends early
 
+    def leave_threads(self) -> None:
+        """Wait no more for threads that have not ended though the run is cancelled."""
+        leave: object = getattr(self._executors[Body.THREAD], "leave_behind", None)
+        if callable(leave):  # an executor of the user's own need not be able to
+            leave()
+
+    def wind_down(self, grace: float) -> None:
+        """Start no further step, let what is running go on for a while, and then stop.
+
+        Args:
+            grace: Seconds until what is still running is cancelled.
+        """
+        self.closed = True
+        self.host.add_timer(grace, Due.STOP, None)
+        self.host.wake()
+
     def stop(self, by: CancelledBy) -> None:
         """Start nothing more, and have the host cancel what is running."""
         if not self.stopping:
-            self.stopping = True
+            self.closed = self.stopping = True
             self.by = by
             if self._preparation is not None:
                 self._preparation.limits.withdraw()

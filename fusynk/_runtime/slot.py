@@ -81,7 +81,7 @@ class Slot:
         started, ended, begin, copy_context = records.started, records.ended, run.begin, run.context.copy
         body, enter, turn_ends = cast("Any", None), run.inside.enter, clock() + _LONGEST_TURN / run.host.live
         await self._see_to_notices()
-        while ready and not run.stopping:
+        while ready and not run.closed:
             index = ready.pop()
             try:
                 if index < base and plain[index]:

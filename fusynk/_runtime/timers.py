@@ -9,7 +9,8 @@ from math import inf
 class Due(enum.Enum):
     """What happens at a time.
 
-    A retry, the end of a barrier, an attempt's timeout, a grace, the run's deadline, a place in a limit's window.
+    A retry, the end of a barrier, an attempt's timeout, a grace, the run's deadline, the end of a run that winds down,
+    a place in a limit's window.
     """
 
     RETRY = "retry"
@@ -17,6 +18,7 @@ class Due(enum.Enum):
     TIMEOUT = "timeout"
     GRACE = "grace"
     DEADLINE = "deadline"
+    STOP = "stop"
     LIMIT = "limit"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from threading import Lock
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CancelScope, CapacityLimiter, to_thread
 
 
 class ThreadExecutor:
@@ -15,24 +15,37 @@ class ThreadExecutor:
 
     Attributes:
         abandoned: How many threads are still at work for attempts that were given up.
+        leaves_behind: Whether calls that are cancelled are left behind, whatever was asked for.
     """
 
     def __init__(self) -> None:
         self._limiter = CapacityLimiter(inf)
         self._lock = Lock()
+        self._waits: set[CancelScope] = set()
         self.abandoned = 0
+        self.leaves_behind = False
 
     async def call(self, function: Callable[..., object], arguments: Sequence[object], *, abandon: bool) -> object:
         """Call a function in a thread. See `Executor.call`."""
         call = _Call(self, function, arguments)
-        try:
-            await to_thread.run_sync(call.run, abandon_on_cancel=abandon, limiter=self._limiter)
-        except BaseException:
-            call.leave_behind()
-            raise
+        with CancelScope(shield=not (abandon or self.leaves_behind)) as wait:
+            self._waits.add(wait)
+            try:
+                await to_thread.run_sync(call.run, abandon_on_cancel=True, limiter=self._limiter)
+            except BaseException:
+                call.leave_behind()
+                raise
+            finally:
+                self._waits.discard(wait)
         if call.error is not None:
             raise call.error
         return call.returned
+
+    def leave_behind(self) -> None:
+        """Wait for no thread any more: what is cancelled returns at once. Called where the run lives."""
+        self.leaves_behind = True
+        for wait in self._waits:
+            wait.shield = False
 
     def count_abandoned(self, change: int) -> None:
         """Add to the count of abandoned threads; called from any thread."""

@@ -37,14 +37,14 @@ class _VirtualSelector(selectors.DefaultSelector):
         self.now = 0.0
         self.loop: asyncio.BaseEventLoop | None = None
         self._tape = iter(tape)
-        self._threads = threading.active_count()
+        self._others = frozenset(threading.enumerate())  # not their number: one of them may be ending
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self._shuffle()
         events = super().select(0)
         if events or timeout == 0:
             return events
-        if threading.active_count() > self._threads:
+        if not self._others.issuperset(threading.enumerate()):
             patience = None if timeout is None else _THREAD_PATIENCE
             events = super().select(patience)
             if events:

@@ -6,11 +6,12 @@ import os
 import pty
 import re
 import struct
+import sys
 import termios
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
 _CONTROL = re.compile(r"\x1b\[(\??)([\d;]*)([A-Za-z])")
 
@@ -144,3 +145,13 @@ def _read(master: int, screen: Terminal) -> None:
         if not sent:
             return
         screen.feed(sent)
+
+
+@contextmanager
+def stderr(stream: Any) -> Generator[None]:
+    """Let the standard error lead elsewhere."""
+    former, sys.stderr = sys.stderr, stream
+    try:
+        yield
+    finally:
+        sys.stderr = former

@@ -5,8 +5,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import anyio
@@ -25,17 +24,7 @@ from fusynk.testing import run_virtual, simulate
 from fusynk.testing.virtual import Backend
 from tests.observing import heard, python, runner_of
 from tests.render_runs.plans import HOSTILE, CardDeclined, chain, films, named, shop, waiting
-from tests.render_runs.terminal import Terminal, terminal
-
-
-@contextmanager
-def stderr(stream: Any) -> Generator[None]:
-    """Let the standard error lead elsewhere."""
-    former, sys.stderr = sys.stderr, stream
-    try:
-        yield
-    finally:
-        sys.stderr = former
+from tests.render_runs.terminal import Terminal, stderr, terminal
 
 
 @pytest.fixture(autouse=True)

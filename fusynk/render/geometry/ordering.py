@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from fusynk.render.geometry.effort import Chance, Effort
@@ -47,7 +47,16 @@ def orders(levels: Levels, effort: Effort) -> list[Order]:
         if effort.left <= 0:
             break
     found.append(search.shaken(min(found), _SHAKES_OF_THE_BEST))
+    found = [_upright(order, levels.rows) for order in found]
     return [order for place, order in enumerate(found) if all(order.rows != other.rows for other in found[:place])]
+
+
+def _upright(order: Order, declared: Sequence[Sequence[int]]) -> Order:
+    """Return an order or its mirror image, whichever is nearer to the order of declaration."""
+    places = {element: place for row in declared for place, element in enumerate(row)}
+    turned = sum(_inversions([places[element] for element in row], len(row)) for row in order.rows)
+    pairs = sum(len(row) * (len(row) - 1) // 2 for row in order.rows)
+    return replace(order, rows=[row[::-1] for row in order.rows]) if 2 * turned > pairs else order
 
 
 class _Search:

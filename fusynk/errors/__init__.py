@@ -4,7 +4,8 @@ FusynkError
 ├── DeclarationError                 raised by a decorator or a builder call
 │   ├── UnknownOption (TypeError)    no such option; the nearest name is suggested
 │   ├── InvalidOption (ValueError)   an option has a value it cannot have
-│   └── InvalidDeclaration (TypeError)  what is declared cannot be a unit
+│   ├── InvalidDeclaration (TypeError)  what is declared cannot be a unit
+│   └── CronUnavailable (ImportError)  the library that reads cron expressions is not installed
 ├── MissingArtifact (TypeError)      an ordinary call misses an artifact, or passes a marker
 ├── InvalidPlan (ExceptionGroup)     every fault that compile_plan found, at once
 ├── PlanFault                        one fault of a graph
@@ -12,6 +13,8 @@ FusynkError
 │   ├── MissingInput, InputConflict, IncompatibleEdge
 │   └── MisplacedEach, UnstoppableTimeout, ModeContradiction, NotImportable
 ├── InvalidInputs (TypeError)        run() got other inputs than the plan takes
+├── InvalidItems (TypeError)         run_items() got no items that it could go over, or a key that cannot be one
+├── DuplicateKey (ValueError)        run_items() got two items of one key
 ├── UnsavableGraph                   a graph holds what no file can name; nothing was written
 ├── GraphFileError                   a graph file is refused
 ├── LoopRunning (RuntimeError)       run_sync() inside a running event loop
@@ -30,6 +33,25 @@ FusynkError
 │   ├── Unsendable (TypeError)          a function, an argument or a result cannot be sent to or from a subprocess
 │   ├── AwaitableReturned (TypeError)   a function in a subprocess returned what nothing there could await
 │   └── UnguardedScript (RuntimeError)  a script starts a run while a subprocess imports it
+├── ManagerError                     a manager does not do what it was asked for
+│   ├── UnknownUnit (LookupError)    no such unit is registered
+│   ├── AlreadyRegistered            the name is taken
+│   ├── UnitRunning                  the unit runs already, or still
+│   ├── UnitPaused                   the unit is paused
+│   ├── UnitDisabled                 the unit is disabled
+│   ├── ManagerStopped               the manager has been stopped
+│   └── PieceError                   a pool cannot do that with a piece of work
+│       ├── DuplicatePiece (ValueError)  a piece of that name waits or runs
+│       ├── UnknownPiece (LookupError)   the pool has no piece of that name
+│       └── PieceNotWaiting (RuntimeError)  the piece runs, or has ended
+├── StoreError                       the store of a manager cannot be read or written
+│   ├── DamagedStore                 its file is torn or was changed
+│   ├── ForeignStore                 its file belongs to something else
+│   ├── NewerStore                   its file was written by a later version of fusynk
+│   ├── StoreLocked                  somebody else has it open
+│   ├── StoreUnavailable             the system refuses: no permission, no space, no such folder, a fault of the disk
+│   └── StoreClosed                  it is not open
+├── PieceCancelled                   the piece of work was cancelled before it ended
 ├── WorkerDied                       a subprocess ended while a function ran in it
 ├── RemoteError                      stands for an error that could not be sent from a subprocess
 └── RemoteTraceback                  where in a subprocess an error was raised; only ever its cause
@@ -38,9 +60,26 @@ FusynkError
 from collections.abc import Sequence
 from typing import Literal
 
-
-class FusynkError(Exception):
-    """The root of every exception that fusynk raises by itself."""
+from fusynk.errors.managing import AlreadyRegistered as AlreadyRegistered
+from fusynk.errors.managing import DamagedStore as DamagedStore
+from fusynk.errors.managing import DuplicatePiece as DuplicatePiece
+from fusynk.errors.managing import ForeignStore as ForeignStore
+from fusynk.errors.managing import ManagerError as ManagerError
+from fusynk.errors.managing import ManagerStopped as ManagerStopped
+from fusynk.errors.managing import NewerStore as NewerStore
+from fusynk.errors.managing import PieceCancelled as PieceCancelled
+from fusynk.errors.managing import PieceError as PieceError
+from fusynk.errors.managing import PieceNotWaiting as PieceNotWaiting
+from fusynk.errors.managing import StoreClosed as StoreClosed
+from fusynk.errors.managing import StoreError as StoreError
+from fusynk.errors.managing import StoreLocked as StoreLocked
+from fusynk.errors.managing import StoreUnavailable as StoreUnavailable
+from fusynk.errors.managing import UnitDisabled as UnitDisabled
+from fusynk.errors.managing import UnitPaused as UnitPaused
+from fusynk.errors.managing import UnitRunning as UnitRunning
+from fusynk.errors.managing import UnknownPiece as UnknownPiece
+from fusynk.errors.managing import UnknownUnit as UnknownUnit
+from fusynk.errors.root import FusynkError as FusynkError
 
 
 class DeclarationError(FusynkError):
@@ -57,6 +96,10 @@ class InvalidOption(DeclarationError, ValueError):
 
 class InvalidDeclaration(DeclarationError, TypeError):
     """What was decorated, or how, cannot become a unit."""
+
+
+class CronUnavailable(DeclarationError, ImportError):
+    """The library that reads cron expressions is not installed."""
 
 
 class MissingArtifact(FusynkError, TypeError):
@@ -144,6 +187,22 @@ class InvalidPlan(ExceptionGroup[PlanFault], FusynkError):
 
 class InvalidInputs(FusynkError, TypeError):
     """The inputs of a run are missing, unknown or of the wrong kind."""
+
+
+class InvalidItems(FusynkError, TypeError):
+    """`run_items` got what are no items, or a key that cannot be one. Nothing ran."""
+
+
+class DuplicateKey(FusynkError, ValueError):
+    """`run_items` got two items of one key. Nothing ran.
+
+    Attributes:
+        key: The key.
+    """
+
+    def __init__(self, message: str, *, key: object) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class UnsavableGraph(FusynkError):
@@ -296,3 +355,7 @@ def shown(value: object) -> str:
     if not isinstance(name, str):
         name = getattr(value, "__name__", None)
     return repr(name) if isinstance(name, str) else repr(value)
+
+
+for _kind in (FusynkError,):
+    _kind.__module__ = __name__  # where users import them from

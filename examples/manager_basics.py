@@ -74,8 +74,8 @@ async def keep(every: float, wall_clock: Callable[[], float]) -> Snapshot:
     async with manager:  # schedules are kept from here on; the first flash is at once
         await anyio.sleep(2.5 * every)
 
-        run = await manager.run(forecast, hours=6)  # on demand; the finished run has the result, typed
-        say(f"the forecast is: {run.result}")
+        weather = await manager.run(forecast, hours=6)  # on demand; what it returns is typed
+        say(f"the forecast is: {weather}")
 
         manager.pause(lamp)  # what its schedule calls for now passes
         await anyio.sleep(2 * every)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import anyio
@@ -162,7 +163,8 @@ async def pass_nights(cron: str, nights: int, wall_clock: Callable[[], float]) -
     """
     manager = Manager(nightly, timezone=BERLIN, wall_clock=wall_clock)
     manager.update(nightly, cron=cron)
-    first = await manager.run(nightly)  # an operator may run it at any time
+    await manager.run(nightly)  # an operator may run it at any time
+    first = cast("Run[str]", manager.last_run(nightly))
     seen = Nights(nights, anyio.Event())
     manager.subscribe(seen.hear)
     async with manager:

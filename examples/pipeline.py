@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import anyio
 from scripts import Parser, leave_with
@@ -138,7 +139,8 @@ async def deliver(delivery: Delivery) -> Run[object]:
     """Runs the pipeline once, and returns the run."""
     async with Manager(pipeline) as manager:
         manager.on_milestone(told, unit=pipeline)
-        return await manager.run(pipeline, files=delivery.files, shop=delivery.shop, is_dry=delivery.is_dry)
+        await manager.run(pipeline, files=delivery.files, shop=delivery.shop, is_dry=delivery.is_dry)
+    return cast("Run[object]", manager.last_run(pipeline))
 
 
 def stages(run: Run[object]) -> Iterator[str]:

@@ -123,8 +123,8 @@ async def scrape_all(site: Site, pages: int, least: float) -> Batch[str]:
     paths = [f"/products/{number}" for number in range(1, pages + 1)]
     async with Manager(scrape) as manager:
         manager.on_milestone(show, unit=scrape, name="scraped")  # `run_items` reports one of its own for every page
-        run = await manager.run(scrape, site=site, paths=paths, least=least)
-        return run.result
+        return await manager.run(scrape, site=site, paths=paths, least=least)
+    raise AssertionError
 
 
 def report(pages: Batch[str], site: Site) -> str:

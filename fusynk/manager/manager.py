@@ -201,11 +201,11 @@ class Manager(Observable):
     # Runs
 
     @overload
-    async def run(self, unit: Artifact[A], inputs: object = ..., /, **keywords: object) -> Run[A]: ...
+    async def run(self, unit: Artifact[A], inputs: object = ..., /, **keywords: object) -> A: ...
     @overload
-    async def run(self, unit: str, inputs: object = ..., /, **keywords: object) -> Run[Any]: ...
-    async def run(self, unit: object, inputs: object = UNSET, /, **keywords: object) -> Run[Any]:
-        """Run a unit now and return the finished run. The manager need not have been started.
+    async def run(self, unit: str, inputs: object = ..., /, **keywords: object) -> Any: ...  # noqa: ANN401 - a name says nothing of the type
+    async def run(self, unit: object, inputs: object = UNSET, /, **keywords: object) -> object:
+        """Run a unit now and return its artifact. `last_run(unit)` is the run. The manager need not have been started.
 
         Args:
             unit: The unit or its name.
@@ -216,11 +216,12 @@ class Manager(Observable):
             UnknownUnit: It is not registered.
             ManagerError: It runs already (`UnitRunning`), or may not now (`UnitPaused`, `UnitDisabled`,
                 `ManagerStopped`).
+            ArtifactUnavailable: It failed, and is told to let its run go on; the cause is its error.
             BaseException: What `plan.run()` raises.
         """
         return await self._run(self._registry.find(unit), inputs, keywords)
 
-    async def run_worker(self, unit: object, inputs: object = UNSET, /, **keywords: object) -> Run[Any]:
+    async def run_worker(self, unit: object, inputs: object = UNSET, /, **keywords: object) -> Any:  # noqa: ANN401 - as above
         """Run a worker; see `run`.
 
         Raises:
@@ -228,7 +229,7 @@ class Manager(Observable):
         """
         return await self._run(self._registry.find(unit, "worker"), inputs, keywords)
 
-    async def run_process(self, unit: object, inputs: object = UNSET, /, **keywords: object) -> Run[Any]:
+    async def run_process(self, unit: object, inputs: object = UNSET, /, **keywords: object) -> Any:  # noqa: ANN401 - as above
         """Run a process; see `run`.
 
         Raises:
@@ -236,15 +237,19 @@ class Manager(Observable):
         """
         return await self._run(self._registry.find(unit, "process"), inputs, keywords)
 
-    async def _run(self, entry: Entry, inputs: object, keywords: Mapping[str, object]) -> Run[Any]:
+    async def _run(self, entry: Entry, inputs: object, keywords: Mapping[str, object]) -> object:
         if not self.is_running:
             self._clock.adopt()
         handle = self._runs.begin(entry, inputs, keywords)
         try:
-            return await self._runs.follow(entry, handle, is_scheduled=False)
+            return (await self._runs.follow(entry, handle, is_scheduled=False)).result
         finally:
             self._engine.look_again()  # it may have been due meanwhile
 
+    @overload
+    def last_run(self, unit: Artifact[A]) -> Run[A] | None: ...
+    @overload
+    def last_run(self, unit: str) -> Run[Any] | None: ...
     def last_run(self, unit: object) -> Run[Any] | None:
         """Return the last run of a unit that ended in this process, with its report, timeline and errors, or `None`.
 

@@ -85,9 +85,9 @@ def test_a_bound_method_is_a_unit(backend: Backend) -> None:
         manager = managed(here.sync, here.report)
         manager.register(there.sync, name="sync there")
 
-        assert (await manager.run("sync")).result == "here"
-        assert (await manager.run("sync there")).result == "there"
-        assert (await manager.run(here.report)).result == "HERE"
+        assert await manager.run("sync") == "here"
+        assert await manager.run("sync there") == "there"
+        assert await manager.run(here.report) == "HERE"
 
     live(main, backend)
 
@@ -196,10 +196,10 @@ def test_a_run_returns_what_the_plan_returns_and_is_noted(backend: Backend) -> N
     async def main() -> None:
         crew = Crew()
         manager = managed(crew.worker("a", 2))
-        run = await manager.run("a")
+        artifact = await manager.run("a")
         state = manager.get("a")
 
-        assert run.result == "a"
+        assert artifact == "a"
         assert (state.status, state.runs, state.failures, state.scheduled_runs) == ("completed", 1, 0, 0)
         assert (state.last_started, state.last_ended, state.last_duration) == (EPOCH, EPOCH + 2, 2)
         assert (state.last_error, state.run_id, state.running_for) == (None, None, None)
@@ -244,8 +244,9 @@ def test_a_failure_that_is_tolerated_is_an_error_all_the_same(backend: Backend) 
     async def main() -> None:
         crew = Crew()
         manager = managed(crew.worker("a", 0, Declined(), on_error="continue"))
-        run = await manager.run("a")
-        assert not run.ok
+        with pytest.raises(errors.ArtifactUnavailable) as raised:
+            await manager.run("a")
+        assert isinstance(raised.value.__cause__, Declined)
         assert manager.status("a") == "error"
 
     live(main, backend)
@@ -260,8 +261,8 @@ def test_inputs_are_given_by_name_or_as_an_instance(backend: Backend) -> None:
 
     async def main() -> None:
         manager = managed(greet)
-        assert (await manager.run(greet, name="Ada")).result == "Hello Ada"
-        assert (await manager.run_worker("greet", name="Ada", greeting="Ciao")).result == "Ciao Ada"
+        assert await manager.run(greet, name="Ada") == "Hello Ada"
+        assert await manager.run_worker("greet", name="Ada", greeting="Ciao") == "Ciao Ada"
         for wrong in ({}, {"nam": "Ada"}):
             with pytest.raises(errors.InvalidInputs, match="name"):
                 await manager.run("greet", **wrong)
@@ -294,8 +295,8 @@ def test_workers_and_processes_are_run_by_kind(backend: Backend) -> None:
         crew = Crew()
         a = crew.worker("a")
         manager = managed(a, crew.graph.process("group", a))
-        assert (await manager.run_worker("a")).result == "a"
-        assert (await manager.run_process("group")).result == {"a": "a"}
+        assert await manager.run_worker("a") == "a"
+        assert await manager.run_process("group") == {"a": "a"}
         with pytest.raises(errors.UnknownUnit, match="'group' is no worker but a process"):
             await manager.run_worker("group")
         with pytest.raises(errors.UnknownUnit, match="'a' is no process but a worker"):
@@ -323,10 +324,10 @@ def test_a_body_may_run_another_unit(backend: Backend) -> None:
 
         @crew.graph.worker
         async def outer() -> object:
-            return (await manager.run("inner")).result
+            return await manager.run("inner")
 
         manager.register(outer)
-        assert (await manager.run("outer")).result == "inner"
+        assert await manager.run("outer") == "inner"
 
         @crew.graph.worker
         async def itself() -> None:
@@ -350,7 +351,7 @@ def test_a_cancelled_call_leaves_the_unit_idle(backend: Backend) -> None:
         assert scope.cancelled_caught
         assert manager.status("a") == "idle"
         assert told.kinds() == ["UnitStarted", "UnitCancelled"]
-        assert (await manager.run("a")).ok
+        assert await manager.run("a") is not None
 
     live(main, backend)
 
@@ -409,9 +410,9 @@ def test_a_process_runs_in_its_mode_and_a_failed_worker_fails_it(
             crew.graph.process("fine", *members, mode=mode, size=2, delay=1),
             crew.graph.process("broken", fails, *members, mode=mode, size=2, delay=1),
         )
-        run = await manager.run("fine")
+        artifact = await manager.run("fine")
         assert dict(crew.started) == starts
-        assert run.result == {"a": "a", "b": "b", "c": "c"}
+        assert artifact == {"a": "a", "b": "b", "c": "c"}
         with pytest.raises(Declined):
             await manager.run_process("broken")
         assert manager.status("broken") == "error"
@@ -428,9 +429,8 @@ def test_processes_nest_and_keep_the_options_of_their_workers(backend: Backend) 
         last = crew.worker("last", 1, depends_on=[inner])
         manager = managed(crew.graph.process("outer", inner, last, mode="parallel", on_error="continue"))
         told = told_by(manager)
-        run = await manager.run("outer")
-
-        assert not run.ok
+        with pytest.raises(errors.ArtifactUnavailable):
+            await manager.run("outer")
         assert crew.starts("flaky") == [0, 1]
         assert crew.starts("b") == [2]
         assert told.kinds() == ["UnitStarted", "UnitFailed"]
@@ -621,7 +621,7 @@ def test_a_paused_unit_refuses_until_it_is_resumed(backend: Backend) -> None:
         for _ in range(2):
             manager.resume("a")
         assert manager.status("a") == "idle"
-        assert (await manager.run("a")).ok
+        assert await manager.run("a") is not None
         assert told.of("a") == ["UnitPaused", "UnitResumed", "UnitStarted", "UnitCompleted"]
 
     live(main, backend)
@@ -882,7 +882,9 @@ def test_a_milestone_of_a_member_names_unit_and_step(backend: Backend) -> None:
         manager = managed()
         manager.register(crew.graph.process("group", member), name="nightly")
         told = told_by(manager)
-        run = await manager.run("nightly")
+        await manager.run("nightly")
+        run = manager.last_run("nightly")
+        assert run is not None
         (reached,) = [event for event in told if isinstance(event, events.MilestoneReached)]
         assert (reached.unit, reached.step, reached.values) == ("nightly", "member", {"run_id": run.id})
 

@@ -35,7 +35,7 @@ def test_a_unit_is_found_by_its_instance_whatever_it_is_called_here(backend: Bac
     manager.register(oslo.sync, name="north")
 
     assert (manager.get(rome.sync).name, manager.get(oslo.sync).name) == ("south", "north")
-    assert run_virtual(manager.run, oslo.sync, backend=backend).result == "Oslo"
+    assert run_virtual(manager.run, oslo.sync, backend=backend) == "Oslo"
     assert (manager.status("south"), manager.status("north")) == ("idle", "completed")
     with pytest.raises(UnknownUnit):
         manager.get(Shop("Paris").sync)

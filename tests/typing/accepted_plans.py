@@ -13,6 +13,7 @@ from fusynk import (
     Batch,
     Graph,
     Layer,
+    Manager,
     Outcome,
     Override,
     Plan,
@@ -63,7 +64,6 @@ from tests.typing.accepted import (
     taxed,
     upper,
 )
-from tests.typing.stubs import Manager
 
 # Calls stay what they were
 

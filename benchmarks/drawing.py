@@ -1,4 +1,4 @@
-"""What drawing a graph costs: `python -m benchmarks.drawing` prints it."""
+"""What drawing a graph costs."""
 
 import gc
 import random
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from time import process_time
 
-from benchmarks.figures import Figure, Target, line
+from benchmarks.figures import Figure, Target
 from benchmarks.settings import Settings
 from benchmarks.shapes import SEED
 from fusynk.render.layout import lay_out
@@ -89,6 +89,7 @@ def measure_drawing(settings: Settings) -> list[Figure]:
             target=Target("below", case.seconds),
         )
         for case in CASES
+        if len(case.predecessors) <= settings.steps
     ]
 
 
@@ -100,13 +101,3 @@ def _seconds(case: Case) -> float:
     seconds = process_time() - started
     assert all(name in text for name in names)
     return seconds
-
-
-def main() -> None:
-    """Prints a table."""
-    for figure in measure_drawing(Settings()):
-        print(line(figure, {}), flush=True)
-
-
-if __name__ == "__main__":
-    main()

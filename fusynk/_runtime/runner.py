@@ -81,8 +81,6 @@ class Runner:
         scheduler = WatchedScheduler if observed or program.compensations else Scheduler
         self.scheduler = scheduler(program.wiring, inputs, settings.discipline, program.replaced, ask=self.inside.ask)
         self.records = Records(self.scheduler)
-        seed = settings.seed if settings.seed is not None else os.urandom(8)
-        self.draw = Random(seed).random  # noqa: S311 - for jitter, not for secrets
         self.clock = loop_clock()
         self.watch = CancellationWatch()
         self.suspended: dict[int, Slot] = {}
@@ -305,6 +303,12 @@ class Runner:
         """End the run with what came from no body: an interruption, or a fault of the engine."""
         self.fatal = self.fatal or error
         self.stop("signal")
+
+    @cached_property
+    def draw(self) -> Callable[[], float]:
+        """What the jitter of delays is drawn from; made when the first delay comes, because it takes its time."""
+        seed = self.program.settings.seed
+        return Random(seed if seed is not None else os.urandom(8)).random  # noqa: S311 - for jitter, not for secrets
 
     @cached_property
     def reason(self) -> BaseException | None:

@@ -26,7 +26,6 @@ TARGETS = {
 STEPS_FOR_EACH_UNIT = 10  # of the settings: 10,000 steps are 1,000 units
 INTERVAL = 1.0  # seconds, for as many steps as the settings have by default
 STARTS = 5
-SETTLING = 0.2
 DAY = 86_400
 CALLS = 1000
 MILLI, PERCENT = 1e3, 100
@@ -50,19 +49,33 @@ async def measure_idle(settings: Settings) -> list[float]:
     """Shares of a CPU, in per cent, that a manager of idle units takes while an interval passes.
 
     Raises:
-        AssertionError: When not every unit ran once before.
+        AssertionError: When not every unit ran once before, and none since.
     """
     count, seconds = settings.steps // STEPS_FOR_EACH_UNIT, _interval(settings)
     shares: list[float] = []
-    async with Manager(units(count)) as manager:
-        await anyio.sleep(seconds + SETTLING)  # in which each runs once
-        ended = manager.stats().by_status["completed"]
-        assert ended == manager.stats().runs == count, f"{ended} of {count} units have run"
+    manager = Manager(units(count))
+    all_ran = completions(manager, count)
+    async with manager:
+        await all_ran.wait()
         for _ in range(settings.rounds):
             begun, used = perf_counter(), process_time()
             await anyio.sleep(seconds)
             shares.append((process_time() - used) / (perf_counter() - begun) * PERCENT)
+        assert manager.stats().runs == count, f"{manager.stats().runs} runs of {count} units"
     return shares
+
+
+def completions(manager: Manager, count: int, unit: str | None = None) -> anyio.Event:
+    """What is set when so many runs have been completed, of one unit or of all."""
+    all_ran, left = anyio.Event(), [count]
+
+    def note(_event: ManagerEvent) -> None:
+        left[0] -= 1
+        if not left[0]:
+            all_ran.set()
+
+    manager.on_complete(note, unit=unit)
+    return all_ran
 
 
 async def measure_lateness(settings: Settings) -> list[float]:
@@ -74,14 +87,18 @@ async def measure_lateness(settings: Settings) -> list[float]:
         starts.append(anyio.current_time())
 
     regular: Any = Graph("regular")
-    async with Manager(units(settings.steps // STEPS_FOR_EACH_UNIT)) as manager:
-        await anyio.sleep(seconds)
+    manager = Manager(units(settings.steps // STEPS_FOR_EACH_UNIT))
+    all_ran = completions(manager, settings.steps // STEPS_FOR_EACH_UNIT)
+    async with manager:
+        await all_ran.wait()
         for turn in range(settings.rounds):
+            name = f"regular{turn}"
             starts.clear()
+            over = completions(manager, STARTS, name)
             begun = anyio.current_time()
-            manager.register(regular.worker(note, name=f"regular{turn}", every=seconds))
-            await anyio.sleep((STARTS + 0.5) * seconds)
-            manager.release(f"regular{turn}")
+            manager.register(regular.worker(note, name=name, every=seconds, max_runs=STARTS))
+            await over.wait()
+            manager.release(name)
             late = [start - begun - number * seconds for number, start in enumerate(starts)]
             medians.append(middle(late) * MILLI)
     return medians

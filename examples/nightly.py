@@ -25,7 +25,7 @@ import anyio
 from scripts import Parser, leave_with
 
 from fusynk import Batch, Manager, Run, backoff, milestone, process, run_items, use, worker
-from fusynk.errors import InvalidOption
+from fusynk.errors import DeclarationError
 from fusynk.manager.events import MilestoneReached, UnitCompleted, UnitFailed, UnitStarted
 from fusynk.testing import run_virtual
 
@@ -159,7 +159,7 @@ async def pass_nights(cron: str, nights: int, wall_clock: Callable[[], float]) -
     """Runs the process once now and then in some nights, and returns the first run.
 
     Raises:
-        InvalidOption: The cron expression is none, or nothing can read it.
+        DeclarationError: The cron expression is none, or nothing can read it.
     """
     manager = Manager(nightly, timezone=BERLIN, wall_clock=wall_clock)
     manager.update(nightly, cron=cron)
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run = run_virtual(pass_nights, options.cron or AT_NIGHT, options.nights, virtual_clock)
         else:
             run = anyio.run(pass_nights, options.cron or EVERY_SECOND, options.nights, time.time)
-    except InvalidOption as error:  # no cron expression, or cronsim is not installed
+    except DeclarationError as error:  # no cron expression, or cronsim is not installed
         parser.error(str(error))
     print(f"\nThe run on demand before that: {run.result}.", *together(run), sep="\n")
     return 0

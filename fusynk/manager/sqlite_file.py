@@ -264,12 +264,19 @@ def _kind(error: sqlite3.Error) -> int | None:
     return code & 0xFF if isinstance(code, int) else None
 
 
+def _may_be_there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:  # a folder around it may not be entered
+        return True
+
+
 def _refuse(path: Path, doing: Doing, error: OSError | sqlite3.Error) -> NoReturn:
     why = error.strerror if isinstance(error, OSError) else str(error)
     advice = "try again when that is mended"
     if isinstance(error, IsADirectoryError):
         advice = "give the path of a file in it"
-    elif not path.parent.is_dir():
+    elif not _may_be_there(path.parent):
         advice = "make its folder first"
     message = f"The store {str(path)!r} cannot be {doing}: {why}; {advice}."
     raise StoreUnavailable(message, path=str(path)) from error

@@ -323,10 +323,9 @@ class Run(Generic[A_co]):
 
     @property
     def _states(self) -> "dict[str, Mark]":
-        state = self._scheduler.state
-        return {
-            self._wiring.names[step]: cast("Mark", Status(state[step]).name.lower()) for step in self._wiring.steps()
-        }
+        from fusynk.render.states import mark_of  # noqa: PLC0415 - loaded when something is drawn
+
+        return {self._wiring.names[step]: mark_of(self._scheduler.state[step]) for step in self._wiring.steps()}
 
     def __repr__(self) -> str:
         """Say how the run ended, without showing values."""

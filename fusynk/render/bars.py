@@ -1,16 +1,14 @@
 """Bars on one axis of time, as rows of characters. What timelines and the live view draw with."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias
 
 from rich.cells import cell_len
 
 from fusynk._core.model import AttemptRecord
-
-Mark: TypeAlias = Literal["succeeded", "failed", "skipped", "cancelled", "running", "retrying"]
+from fusynk.render.marks import ASCII_GLYPHS, GLYPHS, Mark
 
 _DECIMAL = (1, 2, 5, 10)
 _CLOCK = (30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200)  # round steps of clocks, in seconds
@@ -39,7 +37,7 @@ class Glyphs:
     density: str
     ruler: str
     rest: str
-    marks: "dict[Mark, str]"
+    marks: Mapping[Mark, str]
 
     def every(self) -> str:
         """Return all of them, to ask whether an encoding has them."""
@@ -47,24 +45,8 @@ class Glyphs:
         return self.critical + self.other + self.waiting + self.density + self.ruler + self.rest + marks
 
 
-UNICODE = Glyphs(
-    critical="█",
-    other="▒",
-    waiting="┄",
-    density="▁▂▃▄▅▆▇█",
-    ruler="─├┬",
-    rest="…",
-    marks={"succeeded": "✓", "failed": "✗", "skipped": "↷", "cancelled": "⊘", "running": "►", "retrying": "↻"},
-)
-ASCII = Glyphs(
-    critical="#",
-    other="=",
-    waiting=".",
-    density=".:-=+*%#",
-    ruler="-|+",
-    rest="...",
-    marks={"succeeded": "+", "failed": "x", "skipped": "-", "cancelled": "/", "running": ">", "retrying": "~"},
-)
+UNICODE = Glyphs(critical="█", other="▒", waiting="┄", density="▁▂▃▄▅▆▇█", ruler="─├┬", rest="…", marks=GLYPHS)
+ASCII = Glyphs(critical="#", other="=", waiting=".", density=".:-=+*%#", ruler="-|+", rest="...", marks=ASCII_GLYPHS)
 
 
 def glyphs_for(encoding: str | None) -> Glyphs:

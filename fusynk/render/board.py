@@ -10,8 +10,10 @@ from rich.style import Style
 
 from fusynk._core.model import Status
 from fusynk._core.records import NEVER, Records
-from fusynk.render.bars import Axis, Bar, Glyphs, Mark, bar_of, is_written, painted, round_up, scale, short_time
+from fusynk.render.bars import Axis, Bar, Glyphs, bar_of, is_written, painted, round_up, scale, short_time
 from fusynk.render.escape import for_terminal
+from fusynk.render.marks import Mark
+from fusynk.render.states import ENDED
 from fusynk.render.words import counted, failures_of, kinds_of, padded, remark, shortened
 
 Line = list[Segment]
@@ -25,19 +27,13 @@ _OVER = Status.SUCCEEDED  # this status, or a later one
 _PART_FOR_BARS = 0.65  # of the axis up to now; the rest is for what is said of them
 _LEAST_REMARK = 6  # cells
 _PLAIN, _FAINT = Style.null(), Style(dim=True)
-_STYLES: "dict[Mark, Style]" = {
+_STYLES: dict[Mark, Style] = {
     "running": Style(color="cyan"),
     "retrying": Style(color="magenta"),
     "succeeded": Style(color="green"),
     "failed": Style(color="red", bold=True),
     "skipped": Style(color="yellow"),
     "cancelled": Style(color="yellow", dim=True),
-}
-_MARKS: "dict[int, Mark]" = {
-    Status.SUCCEEDED: "succeeded",
-    Status.FAILED: "failed",
-    Status.SKIPPED: "skipped",
-    Status.CANCELLED: "cancelled",
 }
 
 
@@ -164,7 +160,7 @@ class Board:
             attempts = self._records.attempts_of(step)
             bars = list(map(bar_of, attempts))
             until = attempts[-1].ended if attempts else now
-            return self._row_of(step, _MARKS[state], until, bars, remark(self._records, step))
+            return self._row_of(step, ENDED[state], until, bars, remark(self._records, step))
         return self._open_row(step, now)
 
     def _open_row(self, step: int, now: float) -> _Row:
@@ -184,9 +180,9 @@ class Board:
         items = self._scheduler.items[step]
         states = self._scheduler.state[items.start : items.stop]
         failed = states.count(Status.FAILED)
-        done = sum(states.count(state) for state in _MARKS)
+        done = sum(states.count(state) for state in ENDED)
         said = f"{done:,}/{counted(len(items), 'item')}" + (f", {failed:,} failed" if failed else "")
-        mark = _MARKS.get(self._scheduler.state[step], "running")
+        mark = ENDED.get(self._scheduler.state[step], "running")
         until = now if mark == "running" else max((self._records.ended[item] for item in items), default=now)
         return self._row_of(step, mark, until, [Bar(self._since(step, now), until)], said)
 
@@ -247,33 +243,33 @@ class Board:
             text = set_cell_size(text, max(0, width - 2)).rstrip()
         return [Segment(f"{self._glyphs.marks[mark]} ", _STYLES[mark]), Segment(text, _PLAIN)]
 
-    def _counts(self) -> "dict[Mark, int]":
+    def _counts(self) -> dict[Mark, int]:
         """Count the steps by how they stand; barriers are none."""
         wiring, state = self._scheduler.wiring, self._scheduler.state
         steps = state[: len(wiring.names)]
-        counts: dict[Mark, int] = {mark: steps.count(status) for status, mark in _MARKS.items()}
+        counts: dict[Mark, int] = {mark: steps.count(status) for status, mark in ENDED.items()}
         for barrier in wiring.delays:
-            if state[barrier] in _MARKS:
-                counts[_MARKS[state[barrier]]] -= 1
+            if state[barrier] in ENDED:
+                counts[ENDED[state[barrier]]] -= 1
         waiting = sum(self._waits(step) for step in self._open)
         return {**counts, "running": len(self._open) - waiting, "retrying": waiting}
 
     def _waits(self, step: int) -> bool:
         return step not in self._scheduler.items and self._records.started[step] == NEVER
 
-    def _said_meanwhile(self, counts: "dict[Mark, int]", passed: float) -> str:
-        ended = sum(counts[mark] for mark in _MARKS.values())
+    def _said_meanwhile(self, counts: dict[Mark, int], passed: float) -> str:
+        ended = sum(counts[mark] for mark in ENDED.values())
         kinds: list[Mark] = ["running", "retrying", "failed", "skipped", "cancelled"]
         told = _kinds(counts, kinds)
         return f"{ended:,} of {counted(self._total, 'step')} after {short_time(passed)}" + (f": {told}" if told else "")
 
-    def _said_at_end(self, counts: "dict[Mark, int]", passed: float) -> str:
+    def _said_at_end(self, counts: dict[Mark, int], passed: float) -> str:
         items = self._scheduler.state[self._scheduler.base :]
         failed = items.count(Status.FAILED)
         of_items = f"; {failed:,} of {counted(len(items), 'item')} failed" if failed else ""
-        told = _kinds(counts, list(_MARKS.values()))
+        told = _kinds(counts, list(ENDED.values()))
         return f"{counted(self._total, 'step')} in {short_time(passed)}" + (f": {told}" if told else "") + of_items
 
 
-def _kinds(counts: "dict[Mark, int]", kinds: Sequence[Mark]) -> str:
+def _kinds(counts: dict[Mark, int], kinds: Sequence[Mark]) -> str:
     return ", ".join(f"{counts[kind]:,} {kind}" for kind in kinds if counts[kind])

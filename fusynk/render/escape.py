@@ -97,3 +97,12 @@ def for_dot(name: str) -> str:
         name: Any string.
     """
     return for_terminal(name).replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
+
+
+def for_json(text: str) -> str:
+    """Return a text that is valid in JSON everywhere: half a surrogate pair is written as in Python source.
+
+    Args:
+        text: Any string.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -13,16 +13,17 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from hashlib import sha256
 from itertools import islice
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
-from fusynk._core.model import AttemptRecord, Cancelled, Ending, Failed, Milestone, RunStatus, Skipped, Status
+from fusynk._core.model import AttemptRecord, Cancelled, Ending, Failed, Milestone, RunStatus, Skipped
 from fusynk._core.records import Records
 from fusynk._core.report import Report
 from fusynk.render.bars import short_time
-from fusynk.render.escape import for_xml
+from fusynk.render.escape import for_json, for_xml
 from fusynk.render.gantt import Gantt, isolated, shown
 from fusynk.render.marks import Mark, marked
 from fusynk.render.pictures import LONGEST_IN_BOX, States, as_svg, is_small
+from fusynk.render.states import mark_of
 from fusynk.render.styles import page_style, rows_style
 from fusynk.render.timeline import Story
 from fusynk.render.words import aftermath, counted
@@ -233,7 +234,7 @@ def _graph(account: Account) -> list[str]:
 
 def _mark(records: Records, index: int) -> Mark:
     """Return the state of a step or an item."""
-    return cast("Mark", Status(records.scheduler.state[index]).name.lower())
+    return mark_of(records.scheduler.state[index])
 
 
 def _needs(name: str, sources: Sequence[str]) -> str:
@@ -281,10 +282,10 @@ def _facts(account: Account) -> dict[str, Fact]:
         "milestones": len(records.milestones) - len(milestones),
     }
     return {
-        "run_id": _text(account.run_id),
-        "parent_id": account.parent_id and _text(account.parent_id),
+        "run_id": for_json(account.run_id),
+        "parent_id": account.parent_id and for_json(account.parent_id),
         "status": account.status,
-        "cause": account.ending.cause and _text(account.ending.cause),
+        "cause": account.ending.cause and for_json(account.ending.cause),
         "report": {name: value for name, value in figures.items() if not isinstance(value, tuple | Mapping)},
         "steps": [_step(account, step) for step in steps],
         "edges": edges[:_MOST_EMBEDDED],
@@ -297,12 +298,12 @@ def _facts(account: Account) -> dict[str, Fact]:
 def _step(account: Account, step: int) -> dict[str, Fact]:
     scheduler = account.records.scheduler
     name = scheduler.wiring.names[step]
-    facts: dict[str, Fact] = {"name": _text(name), "state": _mark(account.records, step)}
+    facts: dict[str, Fact] = {"name": for_json(name), "state": _mark(account.records, step)}
     match scheduler.outcome_of(step):
         case Failed(error):
-            facts["error"] = _text(type(error).__name__)
+            facts["error"] = for_json(type(error).__name__)
         case Skipped(because, cause):
-            facts |= {"because": _text(because), "cause": cause}
+            facts |= {"because": for_json(because), "cause": cause}
         case Cancelled(by):
             facts["by"] = by
         case _:
@@ -324,19 +325,18 @@ def _attempts(records: Records, steps: Sequence[int]) -> Iterator[tuple[dict[str
 
 def _attempt(attempt: AttemptRecord, begin: float) -> dict[str, Fact]:
     state = "failed" if attempt.error is not None else "cancelled" if attempt.cancelled else "succeeded"
-    error: dict[str, Fact] = {} if attempt.error is None else {"error": _text(type(attempt.error).__name__)}
+    error: dict[str, Fact] = {} if attempt.error is None else {"error": for_json(type(attempt.error).__name__)}
     started, ended = _seconds(attempt.started - begin), _seconds(attempt.ended - begin)
     return {"number": attempt.number, "started": started, "ended": ended, "state": state, **error}
 
 
 def _milestone(milestone: Milestone, begin: float) -> dict[str, Fact]:
-    return {"step": _text(milestone.step), "name": _text(milestone.name), "time": _seconds(milestone.time - begin)}
+    return {
+        "step": for_json(milestone.step),
+        "name": for_json(milestone.name),
+        "time": _seconds(milestone.time - begin),
+    }
 
 
 def _seconds(seconds: float) -> float:
     return round(seconds, 9)
-
-
-def _text(text: str) -> str:
-    """Return a text that is valid in JSON everywhere: half a surrogate pair is written as in Python source."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

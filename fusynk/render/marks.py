@@ -8,7 +8,7 @@ Mark = Literal["pending", "running", "retrying", "succeeded", "failed", "skipped
 ROOM = 2  # a space and the glyph
 
 # No glyph here is an emoji or of ambiguous width, so each takes one cell.
-_GLYPHS: Mapping[Mark, str] = {
+GLYPHS: Mapping[Mark, str] = {
     "pending": "⋅",
     "running": "►",
     "retrying": "↻",
@@ -17,7 +17,7 @@ _GLYPHS: Mapping[Mark, str] = {
     "skipped": "↷",
     "cancelled": "⊘",
 }
-_ASCII_GLYPHS: Mapping[Mark, str] = {
+ASCII_GLYPHS: Mapping[Mark, str] = {
     "pending": ".",
     "running": ">",
     "retrying": "~",
@@ -45,7 +45,7 @@ def marked(name: str, mark: Mark | None, *, ascii_only: bool = False) -> str:
         mark: The state, if there is one.
         ascii_only: Whether to keep to ASCII.
     """
-    return name if mark is None else f"{name} {(_ASCII_GLYPHS if ascii_only else _GLYPHS)[mark]}"
+    return name if mark is None else f"{name} {(ASCII_GLYPHS if ascii_only else GLYPHS)[mark]}"
 
 
 def painted(text: str, mark: Mark | None) -> str:

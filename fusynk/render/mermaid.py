@@ -4,16 +4,17 @@ from collections.abc import Mapping, Sequence
 
 from fusynk.render.escape import for_mermaid, for_terminal
 from fusynk.render.marks import Mark, marked
+from fusynk.render.palette import LIGHT
 
 # No `;` and no `:` beyond these: mermaid looks for both in the whole text before it parses anything.
 _STYLES: Mapping[Mark, str] = {
     "pending": "stroke-dasharray:2 3",
-    "running": "stroke:#0969da,stroke-width:2px",
-    "retrying": "stroke:#8250df,stroke-width:2px",
-    "succeeded": "stroke:#1a7f37",
-    "failed": "stroke:#cf222e,stroke-width:2px",
-    "skipped": "stroke:#9a6700,stroke-dasharray:5 3",
-    "cancelled": "stroke:#9a6700,stroke-dasharray:2 3",
+    "running": f"stroke:{LIGHT['blue']},stroke-width:2px",
+    "retrying": f"stroke:{LIGHT['purple']},stroke-width:2px",
+    "succeeded": f"stroke:{LIGHT['green']}",
+    "failed": f"stroke:{LIGHT['red']},stroke-width:2px",
+    "skipped": f"stroke:{LIGHT['yellow']},stroke-dasharray:5 3",
+    "cancelled": f"stroke:{LIGHT['yellow']},stroke-dasharray:2 3",
 }
 
 

@@ -2,34 +2,14 @@
 
 from string import Template
 
+from fusynk.render.palette import DARK, LIGHT
+
 _COLOURS = Template(
     "--ink:$ink;--faint:$faint;--paper:$paper;--soft:$soft;--edge:$edge;"
     "--blue:$blue;--pale:$pale;--green:$green;--red:$red;--yellow:$yellow"
 )
-_LIGHT = _COLOURS.substitute(
-    ink="#1f2328",
-    faint="#59636e",
-    paper="#fff",
-    soft="#f6f8fa",
-    edge="#d1d9e0",
-    blue="#0969da",
-    pale="#9ec8f5",
-    green="#1a7f37",
-    red="#cf222e",
-    yellow="#9a6700",
-)
-_DARK = _COLOURS.substitute(
-    ink="#e6edf3",
-    faint="#9198a1",
-    paper="#0d1117",
-    soft="#151b23",
-    edge="#3d444d",
-    blue="#4493f8",
-    pale="#204a80",
-    green="#3fb950",
-    red="#f85149",
-    yellow="#d29922",
-)
+_LIGHT = _COLOURS.substitute(LIGHT)
+_DARK = _COLOURS.substitute(DARK)
 
 # What is marked as important holds against the selectors of JupyterLab, which are longer.
 _ROWS = """

@@ -7,6 +7,7 @@ from string import Template
 from fusynk.render.escape import for_xml
 from fusynk.render.geometry.drawing import Arrow, Box, Drawing, Line
 from fusynk.render.marks import Mark, marked
+from fusynk.render.palette import DARK, LIGHT
 
 _ACROSS, _DOWN = 8, 16  # pixels of a cell
 _MARGIN = 1  # cells
@@ -43,28 +44,8 @@ _COLOURS = Template("""
 .fusynk-graph .unit:hover .line { stroke: $blue }
 .fusynk-graph .unit:hover :is(.head, .junction) { fill: $blue }
 """)
-_LIGHT = _COLOURS.substitute(
-    paper="#fff",
-    ink="#1f2328",
-    line="#818b98",
-    box="#f6f8fa",
-    blue="#0969da",
-    purple="#8250df",
-    green="#1a7f37",
-    red="#cf222e",
-    yellow="#9a6700",
-)
-_DARK = _COLOURS.substitute(
-    paper="#0d1117",
-    ink="#e6edf3",
-    line="#7d8590",
-    box="#161b22",
-    blue="#4493f8",
-    purple="#ab7df8",
-    green="#3fb950",
-    red="#f85149",
-    yellow="#d29922",
-)
+_LIGHT = _COLOURS.substitute(LIGHT)
+_DARK = _COLOURS.substitute(DARK)
 _STYLE = f"{_SHAPES}{_LIGHT}@media (prefers-color-scheme: dark) {{{_DARK}}}\n"
 
 

@@ -10,31 +10,15 @@ from rich.cells import cell_len
 
 from fusynk._core.model import AttemptRecord, Ending, Status
 from fusynk._core.records import Records
-from fusynk.render.bars import (
-    Axis,
-    Bar,
-    Glyphs,
-    Mark,
-    bar_of,
-    density,
-    glyphs_for,
-    is_written,
-    painted,
-    scale,
-    short_time,
-)
+from fusynk.render.bars import Axis, Bar, Glyphs, bar_of, density, glyphs_for, is_written, painted, scale, short_time
 from fusynk.render.escape import for_terminal
+from fusynk.render.marks import Mark
+from fusynk.render.states import ENDED
 from fusynk.render.words import LONGEST_NAME, aftermath, counted, padded, remark, shortened, wrapped
 
 LEAST_BARS = 20  # cells
 _MOST_STEPS = 100
 _MOST_ITEMS = 5
-_MARKS: "dict[int, Mark]" = {
-    Status.SUCCEEDED: "succeeded",
-    Status.FAILED: "failed",
-    Status.SKIPPED: "skipped",
-    Status.CANCELLED: "cancelled",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +128,7 @@ class Story:
         name = self._scheduler.name_of(index)
         said = [remark(self._records, index, self._ending), *aftermath(self._ending, name)]
         bars = () if index in self._scheduler.items else tuple(map(bar_of, self._records.attempts_of(index)))
-        mark = _MARKS.get(self._scheduler.state[index])
+        mark = ENDED.get(self._scheduler.state[index])
         return Row(name=name, mark=mark, bars=bars, remark=", ".join(filter(None, said)))
 
     def _said_of_items(self, step: int, items: Sequence[int]) -> Iterator[str]:
@@ -162,7 +146,7 @@ class Story:
     def counts(self, indexes: Sequence[int]) -> str:
         """Say how so many steps or items ended."""
         states = [self._scheduler.state[index] for index in indexes]
-        return ", ".join(f"{states.count(state):,} {mark}" for state, mark in _MARKS.items() if state in states)
+        return ", ".join(f"{states.count(state):,} {mark}" for state, mark in ENDED.items() if state in states)
 
     @property
     def summary(self) -> str:

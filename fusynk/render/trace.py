@@ -13,6 +13,7 @@ from typing import TypeAlias
 from fusynk._core.model import AttemptRecord, Milestone, RunStatus, Status
 from fusynk._core.records import Records
 from fusynk._core.wiring import EdgeKind
+from fusynk.render.escape import for_json
 
 _RUN = 1  # the one process of the trace
 _OUTCOMES = {Status.SUCCEEDED: "succeeded", Status.FAILED: "failed", Status.CANCELLED: "cancelled"}
@@ -59,7 +60,7 @@ def trace(records: Records, *, run_id: str, status: RunStatus) -> str:
         events += _events_of(one, records)
     events += _milestones(records, slices)
     rows = ",\n".join(json.dumps(event, allow_nan=False) for event in events)
-    about = json.dumps({"run_id": _text(run_id), "status": status})
+    about = json.dumps({"run_id": for_json(run_id), "status": status})
     return f'{{"displayTimeUnit": "ms", "otherData": {about}, "traceEvents": [\n{rows}\n]}}\n'
 
 
@@ -129,10 +130,10 @@ def _dependencies(records: Records, last: Mapping[int, _Slice]) -> Iterator[tupl
 def _events_of(one: _Slice, records: Records) -> Iterator[dict[str, Fact]]:
     """Yield a slice and the ends of its arrows. An arrow belongs to the slice that is open on its lane by then."""
     attempt = one.attempt
-    name = _text(attempt.step)
+    name = for_json(attempt.step)
     facts: dict[str, str | int] = {"attempt": attempt.number, "outcome": _outcome(one, records)}
     if attempt.error is not None:
-        facts["error"] = _text(type(attempt.error).__qualname__)
+        facts["error"] = for_json(type(attempt.error).__qualname__)
     yield _event("X", name, one.lane, one.begin) | {"dur": (one.end - one.begin) / 1000, "args": facts}
     for arrow in one.arrows_in:
         yield _event("f", "needs", one.lane, one.begin) | {"id": arrow, "bp": "e"}
@@ -156,7 +157,7 @@ def _milestones(records: Records, slices: Sequence[_Slice]) -> Iterator[dict[str
         place = _place_of(milestone, of_step.get(milestone.step, []))
         if place is not None:
             time = place.begin + round((milestone.time - place.attempt.started) * 1e9)
-            yield _event("i", _text(milestone.name), place.lane, min(max(time, place.begin), place.end - 1)) | {
+            yield _event("i", for_json(milestone.name), place.lane, min(max(time, place.begin), place.end - 1)) | {
                 "s": "t"
             }
 
@@ -172,13 +173,8 @@ def _event(kind: str, name: str, lane: int, nanoseconds: int) -> dict[str, Fact]
 
 
 def _named(kind: str, lane: int, name: str) -> dict[str, Fact]:
-    return {"ph": "M", "name": kind, "pid": _RUN, "tid": lane, "args": {"name": _text(name)}}
+    return {"ph": "M", "name": kind, "pid": _RUN, "tid": lane, "args": {"name": for_json(name)}}
 
 
 def _lane_name(lane: int) -> dict[str, Fact]:
     return _named("thread_name", lane, f"slot {lane}")
-
-
-def _text(text: str) -> str:
-    """Return a text that is valid in JSON everywhere: half a surrogate pair is written as in Python source."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

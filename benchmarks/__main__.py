@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Settings], list[Figure]]] = {
     "order": measure_order,
     "limits": partial(_of_module, "limits", "measure_limits"),
     "manager": partial(_of_module, "manager", "measure_manager"),
+    "journal": partial(_of_module, "journal", "measure_journal"),
     "compile": measure_compile,
     "growth": measure_growth,
     "memory": measure_memory,

@@ -34,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[Settings], list[Figure]]] = {
     "limits": partial(_of_module, "limits", "measure_limits"),
     "manager": partial(_of_module, "manager", "measure_manager"),
     "drawing": partial(_of_module, "drawing", "measure_drawing"),
+    "journal": partial(_of_module, "journal", "measure_journal"),
     "compile": measure_compile,
     "growth": measure_growth,
     "memory": measure_memory,

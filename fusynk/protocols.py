@@ -1,10 +1,13 @@
 """The seams: what can be replaced from outside, one small protocol each."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from fusynk._core.envelope import Record
     from fusynk._core.events import Event
+    from fusynk._core.journalled import JournalStatus, RunStart, RunState, RunSummary
+    from fusynk.errors import JournalError
 
 
 class Instrument(Protocol):
@@ -44,4 +47,128 @@ class Executor(Protocol):
         Raises:
             BaseException: What the function raised.
         """
+        ...
+
+
+Poster: TypeAlias = Callable[[Callable[[], object]], object]
+"""What has an event loop call a function soon, from any thread; see `loop_poster`."""
+OnCommit: TypeAlias = "Callable[[Sequence[Record], JournalError | None], object]"
+"""What is told of records: that they are durable, or by which error they are not. Of a group, once."""
+
+
+class OpenRun(Protocol):
+    """A run that its owner writes to.
+
+    Attributes:
+        run_id: Its id.
+        start: What it began with: of a run that was there before, that of then.
+        state: Where it was when it was opened, with this owner in it.
+        records: What was in it when it was opened, in order.
+    """
+
+    run_id: str
+    start: "RunStart"
+    state: "RunState"
+    records: "Sequence[Record]"
+
+    def append(self, record: "Record") -> bool:
+        """Have a record written. It is durable when `on_commit` is told so, and not before. It does not block.
+
+        To be called from one thread at a time. What is appended is written in that order; if a record cannot be
+        written, later ones still may be, and the same one may be appended again.
+
+        Args:
+            record: The record.
+
+        Returns:
+            False if the step has an outcome already, or one is on its way; the first one wins, and nothing is written.
+
+        Raises:
+            JournalClosed: The run was released or has ended, or its journal was closed.
+        """
+        ...
+
+    def end(self, status: "JournalStatus") -> None:
+        """Note how the run ended, durably, after all that was appended. It blocks. Nothing can be appended then.
+
+        Args:
+            status: How it ended; "open" lets a run that has ended go on.
+
+        Raises:
+            JournalError: It cannot be written, or the run was taken over.
+        """
+        ...
+
+    def release(self) -> None:
+        """Give the run free, after all that was appended. It blocks. Nothing happens if that was done before."""
+        ...
+
+
+class Journal(Protocol):
+    """Where runs are recorded. A step is complete if and only if its record is committed here.
+
+    Its methods block, and may be called from any thread, several at once.
+    """
+
+    def open_run(
+        self,
+        run_id: str,
+        start: "RunStart | None" = None,
+        *,
+        on_commit: "OnCommit",
+        post: "Poster | None" = None,
+        owner: str | None = None,
+    ) -> OpenRun:
+        """Take a run for this owner alone, as a new one or where it was left, and check all of it.
+
+        Args:
+            run_id: Its id.
+            start: What a new run begins with; `None` if it must be there. Whether the one that is there began with the
+                same is the caller's to compare.
+            on_commit: Is told of records, once for each group that is committed.
+            post: Has the caller's loop call `on_commit`; without it a thread of the journal does.
+            owner: What others are told who want the run too; the OS process, if it is left out.
+
+        Raises:
+            RunLocked: Somebody else has it; it is free when they release it or die, or are silent for too long.
+            UnknownRun: It is not there, and no start is given.
+            JournalError: The journal cannot be read or written, or is damaged.
+        """
+        ...
+
+    def runs(self) -> "Sequence[RunSummary]":
+        """Return all runs, the oldest first.
+
+        Raises:
+            JournalError: The journal cannot be read.
+        """
+        ...
+
+    def history(self, run_id: str) -> "Sequence[Record]":
+        """Return what is recorded of a run, in order. It need not be free.
+
+        Args:
+            run_id: Its id.
+
+        Raises:
+            UnknownRun: It is not there.
+            JournalError: The journal cannot be read.
+        """
+        ...
+
+    def delete(self, run_id: str) -> None:
+        """Remove a run.
+
+        Args:
+            run_id: Its id.
+
+        Raises:
+            UnknownRun: It is not there.
+            RunLocked: Somebody has it.
+            JournalError: The journal cannot be written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release all runs, after what was appended to them, and give the journal free. Nothing happens twice."""
         ...

@@ -32,6 +32,7 @@ FusynkError
 │   ├── ResourceMisused (RuntimeError)  a resource's generator yielded never or twice, or ended before its run
 │   ├── Unsendable (TypeError)          a function, an argument or a result cannot be sent to or from a subprocess
 │   ├── AwaitableReturned (TypeError)   a function in a subprocess returned what nothing there could await
+│   ├── Unstorable (TypeError)       an artifact cannot be kept in a journal, or would come back as something else
 │   └── UnguardedScript (RuntimeError)  a script starts a run while a subprocess imports it
 ├── ManagerError                     a manager does not do what it was asked for
 │   ├── UnknownUnit (LookupError)    no such unit is registered
@@ -51,6 +52,16 @@ FusynkError
 │   ├── StoreLocked                  somebody else has it open
 │   ├── StoreUnavailable             the system refuses: no permission, no space, no such folder, a fault of the disk
 │   └── StoreClosed                  it is not open
+├── JournalError                     a journal cannot be read or written, or does not do what it was asked for
+│   ├── DamagedJournal               its file or a record is torn or was changed
+│   ├── ForeignJournal               its file belongs to something else
+│   ├── NewerJournal                 its file or a record was written by a later version of fusynk
+│   ├── JournalUnavailable           the system refuses: no permission, no space, no such folder, a fault of the disk
+│   ├── JournalClosed                it, or the run in it, is not open
+│   ├── UnknownRun (LookupError)     it has no run of that id
+│   ├── RunLocked                    somebody else has the run
+│   └── RunTakenOver                 somebody else took the run over from an owner that was silent for too long
+├── StoredError                      stands for an error that was read from a journal and could not be made anew
 ├── PieceCancelled                   the piece of work was cancelled before it ended
 ├── WorkerDied                       a subprocess ended while a function ran in it
 ├── RemoteError                      stands for an error that could not be sent from a subprocess
@@ -60,6 +71,17 @@ FusynkError
 from collections.abc import Sequence
 from typing import Literal
 
+from fusynk.errors.journalling import DamagedJournal as DamagedJournal
+from fusynk.errors.journalling import ForeignJournal as ForeignJournal
+from fusynk.errors.journalling import JournalClosed as JournalClosed
+from fusynk.errors.journalling import JournalError as JournalError
+from fusynk.errors.journalling import JournalUnavailable as JournalUnavailable
+from fusynk.errors.journalling import NewerJournal as NewerJournal
+from fusynk.errors.journalling import RunLocked as RunLocked
+from fusynk.errors.journalling import RunTakenOver as RunTakenOver
+from fusynk.errors.journalling import StoredError as StoredError
+from fusynk.errors.journalling import UnknownRun as UnknownRun
+from fusynk.errors.journalling import Unstorable as Unstorable
 from fusynk.errors.managing import AlreadyRegistered as AlreadyRegistered
 from fusynk.errors.managing import DamagedStore as DamagedStore
 from fusynk.errors.managing import DuplicatePiece as DuplicatePiece
@@ -80,6 +102,7 @@ from fusynk.errors.managing import UnitRunning as UnitRunning
 from fusynk.errors.managing import UnknownPiece as UnknownPiece
 from fusynk.errors.managing import UnknownUnit as UnknownUnit
 from fusynk.errors.root import FusynkError as FusynkError
+from fusynk.errors.root import Unrepeatable as Unrepeatable
 
 
 class DeclarationError(FusynkError):
@@ -259,10 +282,6 @@ class DeadlineExceeded(FusynkError, TimeoutError):
     """The run took longer than its deadline."""
 
 
-class Unrepeatable(FusynkError):
-    """What another attempt would only do once more; it is not retried, whatever the step says."""
-
-
 class GeneratorReturned(Unrepeatable, TypeError):
     """A body returned a generator, which is no artifact."""
 
@@ -357,5 +376,5 @@ def shown(value: object) -> str:
     return repr(name) if isinstance(name, str) else repr(value)
 
 
-for _kind in (FusynkError,):
+for _kind in (FusynkError, Unrepeatable):
     _kind.__module__ = __name__  # where users import them from

@@ -4,14 +4,15 @@ import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from threading import Lock
 from typing import Literal
 from weakref import WeakSet
 
+from fusynk._durable.database import DatabaseFile, leak
+from fusynk._durable.paths import real_path
 from fusynk.errors import DamagedStore, InvalidOption, StoreClosed, shown
 from fusynk.manager.ownership import Ownership
-from fusynk.manager.sqlite_file import check, check_header, create, named_errors, row_of, unit_of
+from fusynk.manager.sqlite_file import STORE, row_of, unit_of
 from fusynk.manager.store import StoredUnit
 
 _LONGEST_WAIT = 1.0  # seconds, for a program that reads the file at this moment
@@ -45,8 +46,9 @@ class SqliteStore:
         if synchronous not in ("FULL", "NORMAL"):
             message = f'SqliteStore(synchronous={shown(synchronous)}): synchronous must be "FULL" or "NORMAL".'
             raise InvalidOption(message)
-        self.path = _real_path(path)
+        self.path = real_path(path, "SqliteStore", "MemoryStore")
         self.synchronous = synchronous
+        self._file = DatabaseFile(self.path, STORE)
         self._connection: sqlite3.Connection | None = None
         self._ownership: Ownership | None = None
         self._identity: tuple[int, int] | None = None
@@ -63,9 +65,9 @@ class SqliteStore:
             StoreUnavailable: The system refuses.
         """
         with self._lock:
-            with named_errors(self.path, "opened"):
+            with self._file.named_errors("opened"):
                 if os.path.lexists(self.path):
-                    check_header(self.path)
+                    self._file.check_header()
                 ownership = Ownership(self.path)
             try:
                 self._prepare()
@@ -79,12 +81,12 @@ class SqliteStore:
     def _prepare(self) -> None:
         """Make the file if there is none; it may have come, gone or changed until it was owned."""
         if not os.path.lexists(self.path):
-            create(self.path)
-        check_header(self.path)
-        check(self.path)
+            self._file.create()
+        self._file.check_header()
+        self._file.check()
 
     def _connect(self) -> sqlite3.Connection:
-        with named_errors(self.path, "opened"):
+        with self._file.named_errors("opened"):
             found = self.path.stat()
             self._identity = found.st_dev, found.st_ino
             connection = sqlite3.connect(
@@ -110,7 +112,7 @@ class SqliteStore:
             StoreClosed: The store is not open.
             StoreError: It cannot be read.
         """
-        with self._lock, named_errors(self.path, "read"):
+        with self._lock, self._file.named_errors("read"):
             rows = self._open_connection().execute("SELECT name, version, state, checksum FROM units").fetchall()
         try:
             return {unit.name: unit for unit in map(unit_of, rows)}
@@ -156,16 +158,14 @@ class SqliteStore:
 
     def abandon(self) -> None:
         """Let a copy of this process do no harm: to close the connection there would end what its parent is writing."""
-        from ctypes import py_object, pythonapi  # noqa: PLC0415 - few processes are copied while a store is open
-
         connection, self._connection = self._connection, None
         self._ownership, self._lock = None, Lock()  # whoever held it does not run here
         if connection is not None:
-            pythonapi.Py_IncRef(py_object(connection))  # so that it is not closed even when the process ends
+            leak(connection)
 
     def _write(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         """Do all of it or nothing."""
-        with self._lock, named_errors(self.path, "written"):
+        with self._lock, self._file.named_errors("written"):
             connection = self._open_connection()
             self._check_place()
             _commit(connection, statement, rows)
@@ -199,15 +199,6 @@ def _commit(connection: sqlite3.Connection, statement: str, rows: Iterable[tuple
             with suppress(sqlite3.Error):  # what went wrong first is what is told
                 connection.execute("ROLLBACK")
         raise
-
-
-def _real_path(path: str | os.PathLike[str]) -> Path:
-    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
-    if not isinstance(text, str) or not text or "\0" in text:
-        raise InvalidOption(f"SqliteStore({shown(path)}): it must be the path of a file.")
-    if text == ":memory:":
-        raise InvalidOption("SqliteStore(':memory:') would make a file of that name; write MemoryStore().")
-    return Path(os.path.realpath(text))
 
 
 _open_stores: WeakSet[SqliteStore] = WeakSet()

@@ -1,0 +1,1 @@
+"""Tests of journals: the codec, envelopes, and what is kept under kills, damage and rivals."""

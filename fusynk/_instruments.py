@@ -14,6 +14,7 @@ from fusynk.logging import RunLines, lowest_level, mark
 from fusynk.protocols import Executor
 
 if TYPE_CHECKING:
+    from fusynk._runtime.opening import OpenedRun
     from fusynk.render.lines import Lines
     from fusynk.render.live import Drawing
     from fusynk.telemetry.instrument import Telemetry
@@ -29,6 +30,7 @@ def new_runner(
     *,
     targets: Sequence[int],
     observed: bool,
+    opened: "OpenedRun | None" = None,
 ) -> Runner:
     """Return a run with what looks on at it.
 
@@ -39,6 +41,7 @@ def new_runner(
         executors: Where its synchronous functions run, by how they are called.
         targets: The steps that the plan was compiled for.
         observed: Whether somebody may want its events who is not among the plan's subscribers.
+        opened: Where the run is recorded, if it is.
     """
     settings = program.settings
     telemetry = _telemetry(program, targets, run_id)
@@ -52,6 +55,7 @@ def new_runner(
         executors,
         instruments=[one for one in (telemetry, lines) if one is not None],
         observed=observed or (view is not None and view.hears_events),
+        opened=opened,
     )
     if view is not None:
         _show(runner, view)

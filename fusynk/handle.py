@@ -1,6 +1,6 @@
 """The handle of a run that is going on."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self
@@ -29,7 +29,7 @@ class RunHandle(Generic[A_co]):
     is raised at the end of the block.
     """
 
-    def __init__(self, make: Callable[[], Runner], finish: Callable[[Runner], Run[A_co]]) -> None:
+    def __init__(self, make: Callable[[], Awaitable[Runner]], finish: Callable[[Runner], Run[A_co]]) -> None:
         self._make = make
         self._finish = finish
         self._ended = anyio.Event()
@@ -102,12 +102,11 @@ class RunHandle(Generic[A_co]):
             await self._group.__aexit__(None, None, None)
 
     async def _live(self, *, task_status: TaskStatus[None]) -> None:
-        self._runner = self._make()
+        runner = self._runner = await self._make()
         task_status.started()
-        await self._entered.wait()
         try:
-            await self._runner.run()
-            self._run = self._finish(self._runner)
+            await runner.run(after=self._entered.wait)
+            self._run = self._finish(runner)
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits

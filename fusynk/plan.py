@@ -1,7 +1,7 @@
 """`Plan`: a thin front to the runner and the renderers."""
 
 import os
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
@@ -17,13 +17,13 @@ from fusynk._core.model import UNSET
 from fusynk._core.nested import PlanFunction
 from fusynk._core.options import PlanOptions, PlanSettings, UnitOptions, adjusted_options, plan_settings
 from fusynk._core.printable import printable
-from fusynk._core.program import Program, build_program
+from fusynk._core.program import Program, build_program, with_settings
 from fusynk._core.steps import find_step, unknown_step
 from fusynk._core.wiring import Body, PlanInput, Wiring
 from fusynk._instruments import new_runner
 from fusynk._runtime.runner import Runner
 from fusynk.blame import adopt_run, blame, failure_notes, raised_bare, undone_notes
-from fusynk.errors import InvalidDeclaration, LoopRunning, UnknownStep
+from fusynk.errors import InvalidDeclaration, InvalidOption, LoopRunning, UnknownStep
 from fusynk.executors.threads import ThreadExecutor
 from fusynk.handle import RunHandle
 from fusynk.render.explain import explain
@@ -31,7 +31,8 @@ from fusynk.run import Run, Shape
 
 if TYPE_CHECKING:
     from fusynk._core.registry import AnyLayer
-    from fusynk.protocols import Executor
+    from fusynk._runtime.opening import OpenedRun
+    from fusynk.protocols import Executor, Journal
 
 I_contra = TypeVar("I_contra", contravariant=True)
 A_co = TypeVar("A_co", covariant=True)
@@ -68,6 +69,36 @@ class Plan(Generic[I_contra, A_co]):
         """
         return await self._run(self._read("run()", inputs, keywords))
 
+    async def resume(self, run_id: str, *, journal: "Journal | None" = None) -> Run[A_co]:
+        """Go on with a run where its journal says it was left, and return the finished run.
+
+        What is complete there does not run again. Of a run that has ended its outcomes are given back; one that was
+        broken off by a failure, cancelled or killed goes on. One whose steps are undone by compensations is not
+        continued: it is undone to the end, and its failure is raised again.
+
+        Args:
+            run_id: The id of the run. Its inputs are those that it began with.
+            journal: Where it is recorded; left out, the plan's own journal.
+
+        Raises:
+            UnknownRun: The journal has no run of that id.
+            RunLocked: Somebody else has it.
+            PlanMismatch: It was begun by another plan.
+            JournalError: The journal cannot be read or written, or is damaged.
+            InvalidOption: There is no journal, or `run_id` is no text.
+            BaseException: What `run` raises.
+        """
+        return await self._to_resume("resume", run_id, journal)._run(None)  # noqa: SLF001 - a plan like this one
+
+    def resume_sync(self, run_id: str, *, journal: "Journal | None" = None) -> Run[A_co]:
+        """Go on with a run on an event loop of its own, for scripts. Takes and raises what `resume` does.
+
+        Raises:
+            LoopRunning: An event loop runs in this thread already.
+        """
+        plan = self._to_resume("resume_sync", run_id, journal)
+        return plan._run_on_own_loop("resume", None)  # noqa: SLF001 - a plan like this one
+
     @overload
     def run_sync(self, inputs: I_contra, /) -> Run[A_co]: ...
     @overload
@@ -78,14 +109,11 @@ class Plan(Generic[I_contra, A_co]):
         Raises:
             LoopRunning: An event loop runs in this thread already.
         """
-        try:
-            anyio.get_current_task()
-        except RuntimeError:
-            pass
-        else:
-            message = "run_sync() was called inside a running event loop; write `await plan.run(...)` there."
-            raise LoopRunning(message)
-        values = self._read("run_sync()", inputs, keywords)
+        _refuse_running_loop("run")
+        return self._run_on_own_loop("run", self._read("run_sync()", inputs, keywords))
+
+    def _run_on_own_loop(self, method: str, values: list[object] | None) -> Run[A_co]:
+        _refuse_running_loop(method)
         try:
             return anyio.run(self._run, values)
         except KeyboardInterrupt as interrupt:
@@ -117,8 +145,7 @@ class Plan(Generic[I_contra, A_co]):
             InvalidPlan: The options do not go with a unit, as a timeout with a plain function.
         """
         settings = plan_settings("Plan.options()", self._program.settings, cast("Mapping[str, object]", options))
-        program = build_program(self._program.wiring, settings, self._program.overrides)
-        return replace(self, _program=program)
+        return replace(self, _program=with_settings(self._program, settings, options))
 
     def override(self, *overrides: Override) -> "Plan[I_contra, A_co]":
         """Return the same plan with stand-ins for some units' functions or options, for tests.
@@ -257,13 +284,39 @@ class Plan(Generic[I_contra, A_co]):
         check_instance(wiring, values)
         return values
 
-    def _runner(self, values: list[object], *, observed: bool = False) -> Runner:
-        run_id = self._program.settings.run_id or os.urandom(8).hex()
-        executors, targets = _executors(self._program), self._shape.steps
-        return new_runner(self._program, values, run_id, executors, targets=targets, observed=observed)
+    def _to_resume(self, method: str, run_id: str, journal: "Journal | None") -> "Plan[I_contra, A_co]":
+        plan = self.options(run_id=run_id) if journal is None else self.options(run_id=run_id, journal=journal)
+        if plan.settings.journal is None or plan.settings.run_id is None:
+            message = (
+                f"plan.{method}({run_id!r}) needs an id and a journal; "
+                f'write plan.{method}("order-42", journal=SqliteJournal("runs.db")).'
+            )
+            raise InvalidOption(message)
+        return plan
 
-    async def _run(self, values: list[object]) -> Run[A_co]:
-        runner = self._runner(values)
+    async def _runner(self, values: list[object] | None, *, observed: bool = False) -> Runner:
+        if self._program.settings.journal is None:
+            return self._new_runner(values or (), observed=observed)
+        from fusynk._runtime.opening import open_run  # noqa: PLC0415 - for those who use a journal
+
+        opened = await open_run(self._program, self._program.settings.run_id or _new_id(), values)
+        try:
+            return self._new_runner(opened.inputs, observed=observed, opened=opened)
+        except BaseException:
+            await opened.release()
+            raise
+
+    def _new_runner(
+        self, values: Sequence[object], *, observed: bool = False, opened: "OpenedRun | None" = None
+    ) -> Runner:
+        program, targets = self._program, self._shape.steps
+        run_id = opened.run_id if opened is not None else program.settings.run_id or _new_id()
+        return new_runner(
+            program, values, run_id, _executors(program), targets=targets, observed=observed, opened=opened
+        )
+
+    async def _run(self, values: list[object] | None) -> Run[A_co]:
+        runner = await self._runner(values)
         try:
             await runner.run()
         except BaseException as error:
@@ -296,7 +349,25 @@ class Plan(Generic[I_contra, A_co]):
         if broken is not None:
             blame(broken, undone_notes(run), run)
             raise raised_bare(broken)
+        unrecorded = runner.durable.broken if runner.durable is not None else None
+        if unrecorded is not None:
+            blame(unrecorded, undone_notes(run), run)
+            raise raised_bare(unrecorded)
         return run
+
+
+def _new_id() -> str:
+    return os.urandom(8).hex()
+
+
+def _refuse_running_loop(method: str) -> None:
+    """Refuse to start an event loop where one runs already."""
+    try:
+        anyio.get_current_task()
+    except RuntimeError:
+        return
+    message = f"{method}_sync() was called inside a running event loop; write `await plan.{method}(...)` there."
+    raise LoopRunning(message)
 
 
 def _artifact_type(wiring: Wiring, step: int) -> object:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from fusynk._core.codec import Codec
     from fusynk._core.envelope import Record
     from fusynk._core.events import Event
     from fusynk._core.journalled import JournalStatus, RunStart, RunState, RunSummary
@@ -53,7 +54,9 @@ class Executor(Protocol):
 Poster: TypeAlias = Callable[[Callable[[], object]], object]
 """What has an event loop call a function soon, from any thread; see `loop_poster`."""
 OnCommit: TypeAlias = "Callable[[Sequence[Record], JournalError | None], object]"
-"""What is told of records: that they are durable, or by which error they are not. Of a group, once."""
+"""What is told of records: that they are durable, or by which error they are not.
+
+Of each group once, and of each record once, in the order in which they were appended."""
 
 
 class OpenRun(Protocol):
@@ -108,7 +111,12 @@ class Journal(Protocol):
     """Where runs are recorded. A step is complete if and only if its record is committed here.
 
     Its methods block, and may be called from any thread, several at once.
+
+    Attributes:
+        codec: What codes artifacts, inputs and errors.
     """
+
+    codec: "Codec"
 
     def open_run(
         self,

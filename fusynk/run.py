@@ -122,6 +122,11 @@ class Run(Generic[A_co]):
         return self._ending.subscriber_failures
 
     @property
+    def replayed(self) -> tuple[str, ...]:
+        """The steps and items that did not run, because the journal has their outcome, in plan order."""
+        return self._ending.replayed
+
+    @property
     def milestones(self) -> tuple[Milestone, ...]:
         """What bodies reported by `milestone(...)`, in order."""
         return self._milestones

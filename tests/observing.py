@@ -51,7 +51,7 @@ def heard() -> Generator[list[Any]]:
 
 def runner_of(plan: Plan[Any, Any]) -> Runner:
     """A run of a plan that can be looked at from inside, whatever becomes of it. Made inside an event loop."""
-    return plan._runner([])
+    return plan._new_runner([])
 
 
 def outcomes_of(runner: Runner) -> dict[str, Any]:

@@ -199,7 +199,7 @@ async def _cancelled_run(add: Add, way: Way, at: int) -> int:
     graph, told = Graph("plan"), list[Event]()
     add(graph, Diary())
     plan = compile_plan(graph, concurrency=3, subscribers=[told.append])
-    runner = plan._runner([])
+    runner = plan._new_runner([])
 
     steps, _ = await way(runner.run, at)
 

@@ -444,7 +444,7 @@ def test_a_run_that_never_begins_starts_no_thread(backend: Backend) -> None:
     plan = flood(1, subscribers=[Subscriber(list[Event]().append)])
 
     async def main() -> None:
-        plan._runner([])
+        plan._new_runner([])
         assert not busy_threads("fusynk-subscriber")
 
     anyio.run(main, backend=backend)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -78,6 +79,7 @@ class Codec:
         self.encoders: Mapping[type, Callable[[object], object]] = {kind: one.encode for kind, one in known.items()}
         self._decoders = {kind: one.decode for kind, one in known.items()}
         self._encoder = msgspec.json.Encoder(enc_hook=self._to_known)
+        self._sorting_encoder = msgspec.json.Encoder(enc_hook=self._to_known, order="sorted")
 
     def of(self, annotation: object = Any) -> "ArtifactCodec":
         """Return what codes artifacts of one annotated type.
@@ -99,6 +101,21 @@ class Codec:
             )
             raise Unstorable(message, step="", type_name=name) from error
         return ArtifactCodec(self, self._encoder, decoder)
+
+    def in_fixed_order(self, values: AbstractSet[object]) -> list[object]:
+        """Return the values of a set in an order that is the same in every process.
+
+        Args:
+            values: The set.
+
+        Raises:
+            Unstorable: One of them cannot be stored.
+        """
+        try:
+            return sorted(values, key=self._sorting_encoder.encode)
+        except Exception as error:  # the classes are the user's
+            message = f"The values of a set have no order that another process would know: {_reason(error)}."
+            raise Unstorable(message, step="", type_name=_name_of(type(values))) from error
 
     def encode_error(self, error: BaseException) -> bytes:
         """Return an error as bytes. It never raises.

@@ -11,9 +11,12 @@ VERSION: Final = 1
 _DIGEST: Final = 16
 _HEAD: Final = _DIGEST + 5  # the version, the digest and the length of the header
 
-RecordKind: TypeAlias = Literal["succeeded", "failed", "skipped", "recovered", "attempted"]
-"""What a record says: the outcome of a step, or of an attempt after which another one follows."""
-FINAL: Final = frozenset(get_args(RecordKind)) - {"attempted"}
+FinalKind: TypeAlias = Literal["succeeded", "failed", "skipped", "recovered"]
+"""What became of a step."""
+RecordKind: TypeAlias = Literal["succeeded", "failed", "skipped", "recovered", "attempted", "aborted", "compensated"]
+"""What a record says: the outcome of a step, or of an attempt after which another one follows; which failure broke the
+run off; or that a step was undone."""
+FINAL: Final[frozenset[str]] = frozenset(get_args(FinalKind))
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):

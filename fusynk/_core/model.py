@@ -105,6 +105,7 @@ class Ending:
         compensation_failures: The errors of compensations, by name.
         teardown_failures: The errors of resources after their setup, by name.
         subscriber_failures: How often each subscriber raised, by its name.
+        replayed: The steps and items whose outcome was taken from the journal.
     """
 
     by: CancelledBy | None
@@ -116,6 +117,7 @@ class Ending:
     compensation_failures: Mapping[str, BaseException]
     teardown_failures: Mapping[str, BaseException]
     subscriber_failures: Mapping[str, int]
+    replayed: tuple[str, ...] = ()
 
     def status(self, *, has_failures: bool) -> RunStatus:
         """Return how the run ended.

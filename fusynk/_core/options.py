@@ -165,6 +165,7 @@ class PlanOptions(TypedDict, total=False):
     seed: int | str | None
     grace: float
     executor: object
+    journal: object
     subscribers: "Sequence[Listener | Subscriber]"
     progress: bool
     verbose: bool
@@ -190,6 +191,7 @@ class PlanSettings:
         seed: Seeds the jitter of retries; `None` draws one each run.
         grace: Seconds a cancelled body may take to end before it is reported as stuck.
         executor: Where synchronous functions run, or `None` for threads.
+        journal: Where runs are recorded, so that they can be resumed, or `None`.
         subscribers: Who is told of events: functions, or a `Subscriber` with a thread of its own.
         progress: Whether runs show on the standard error how they go on: drawn on a terminal, elsewhere in lines.
         verbose: Whether runs write a line to loguru for whatever happens in them.
@@ -211,6 +213,7 @@ class PlanSettings:
     seed: int | str | None = None
     grace: float = 5.0
     executor: object = None
+    journal: object = None
     subscribers: "Sequence[Listener | Subscriber]" = ()
     progress: bool = False
     verbose: bool = False
@@ -234,7 +237,10 @@ _PLAN_RULES: tuple[_Rule, ...] = (
     ("capture", is_capture, 'some of "arguments", "results", "errors", or a function of what would be shown'),
     ("subscribers", are_subscribers, "a sequence of plain functions, or of Subscriber(function)"),
     ("executor", or_none(lambda v: callable(getattr(v, "call", None))), "an object with an async method `call`"),
+    ("journal", or_none(lambda v: callable(getattr(v, "open_run", None))), 'a journal, as SqliteJournal("runs.db")'),
 )
+PER_RUN = frozenset({"run_id", "journal", "deadline", "subscribers", "progress", "verbose", "log_context", "seed"})
+"""The options of a plan that say nothing of its steps."""
 
 _DECLARED: Mapping[str, frozenset[str]] = MappingProxyType(
     {

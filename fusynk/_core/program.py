@@ -1,29 +1,41 @@
 """A wiring made ready to run: how each step is called, with what, and under which policy."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from fusynk._core.callables import is_coroutine_function, is_generator_function
 from fusynk._core.compensation import Compensation, compensations_of
 from fusynk._core.faults import Faults
 from fusynk._core.layer import Override
 from fusynk._core.model import UNSET
-from fusynk._core.options import PlanSettings, Policy, policy_of
+from fusynk._core.options import PER_RUN, PlanSettings, Policy, policy_of
 from fusynk._core.signature import Parameter
 from fusynk._core.unit import Unit
 from fusynk._core.wiring import RESOURCES, Body, EdgeKind, Wiring
 from fusynk.errors import UnknownParameter, UnstoppableTimeout, shown
 
 if TYPE_CHECKING:
+    from fusynk._core.codec import Codec
+    from fusynk._core.recording import Recording
     from fusynk._core.registry import AnyLayer
 
 Getter = Callable[[Sequence[object]], Sequence[object]]
 _STOPPABLE = frozenset({Body.COROUTINE, Body.SUBPROCESS, Body.RESOURCE})
 _SPECIAL = frozenset({EdgeKind.DEFAULT, EdgeKind.OUTCOME, EdgeKind.MEMBER})
+
+
+class Codes(Protocol):
+    """What a program asks of a journal.
+
+    Attributes:
+        codec: What codes artifacts, inputs and errors.
+    """
+
+    codec: "Codec"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,6 +55,7 @@ class Program:
         timed: Whether any step has a timeout.
         compensations: What undoes steps.
         has_resources: Whether any step is a resource.
+        recording: How its runs are recorded, if they are.
     """
 
     wiring: Wiring
@@ -57,6 +70,7 @@ class Program:
     timed: bool
     compensations: Mapping[int, Compensation]
     has_resources: bool
+    recording: "Recording | None" = None
 
 
 def build_program(wiring: Wiring, settings: PlanSettings, overrides: Mapping[int, Override]) -> Program:
@@ -86,7 +100,7 @@ def build_program(wiring: Wiring, settings: PlanSettings, overrides: Mapping[int
         getters.append(_getter(wiring.cells_of(step)) if simple else None)
         if any(parameter.keyword_only for parameter in wiring.parameters[step]):
             functions[step] = ByKeyword(functions[step], wiring.parameters[step])
-    return Program(
+    program = Program(
         wiring=wiring,
         settings=settings,
         policies=policies,
@@ -100,6 +114,34 @@ def build_program(wiring: Wiring, settings: PlanSettings, overrides: Mapping[int
         compensations=compensations_of(wiring),
         has_resources=not RESOURCES.isdisjoint(bodies),
     )
+    return _recorded(program)
+
+
+def with_settings(program: Program, settings: PlanSettings, changed: Collection[str]) -> Program:
+    """Return a program under other settings.
+
+    Args:
+        program: The program.
+        settings: The plan's options, as they are now.
+        changed: The names of those that are other ones.
+
+    Raises:
+        InvalidPlan: They do not go with a unit.
+    """
+    if not PER_RUN.issuperset(changed):
+        return build_program(program.wiring, settings, program.overrides)
+    return _recorded(replace(program, settings=settings))
+
+
+def _recorded(program: Program) -> Program:
+    """Complete a program by how its runs are recorded; that is found out once for one codec."""
+    journal = cast("Codes | None", program.settings.journal)
+    former = program.recording
+    if journal is None or (former is not None and former.codec is journal.codec):
+        return program
+    from fusynk._core.recording import recording_of  # noqa: PLC0415 - for those who use a journal
+
+    return replace(program, recording=recording_of(program, journal.codec))
 
 
 def _policies(wiring: Wiring, settings: PlanSettings) -> tuple[Policy, ...]:

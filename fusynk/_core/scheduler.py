@@ -6,6 +6,7 @@ from heapq import heapify, heappop, heappush
 from typing import TypeAlias, cast
 
 from fusynk._core.batch import Batch
+from fusynk._core.conditions import is_met
 from fusynk._core.fan_out import FailedItem, items_of
 from fusynk._core.model import UNSET, Cancelled, CancelledBy, Failed, Outcome, Skipped, Status, Succeeded
 from fusynk._core.ready import Discipline, ready_queue
@@ -252,11 +253,15 @@ class Scheduler:
             self.notices.append(("fail", step, error))
             return []
         if skipped is not None:
-            return self._ended(step, _SKIPPED, skipped)
+            return self._skip(step, skipped)
         if step in self.fan_outs:
             return self._expand(step)
         fresh.append(step)
         return []
+
+    def _skip(self, step: int, skipped: Skipped) -> list[int]:
+        """Skip a step. Returns the steps that this frees."""
+        return self._ended(step, _SKIPPED, skipped)
 
     def _closed_edge(self, step: int) -> Skipped | None:
         """Ask the edges of a step in their order, and return why the first closed one closes the way.
@@ -282,7 +287,7 @@ class Scheduler:
         condition = self.wiring.conditions.get((step, position))
         if self.state[source] in (_FAILED, _SKIPPED):
             return self._asked_in_vain(step, position, source, kind)
-        if condition is None or _is_met(self._ask(step, condition, self.cells[source])):
+        if condition is None or is_met(self._ask(step, condition, self.cells[source])):
             return None
         return Skipped(self.wiring.names[source], "condition")
 
@@ -309,8 +314,7 @@ class Scheduler:
             values: list[object] = [UNSET] * len(upstream)
         else:
             try:
-                items = partial(items_of, step=self.wiring.names[step], source=self.wiring.names[source])
-                values = cast("list[object]", self._ask(step, items, self.cells[source]))
+                values = cast("list[object]", self._ask(step, partial(self._items_of, step), self.cells[source]))
             except BaseException as error:  # noqa: BLE001 - iterating is the user's code
                 self.notices.append(("fail", step, error))
                 return []
@@ -326,6 +330,10 @@ class Scheduler:
         free = [item for item in self.items[step] if self._item_is_free(item, upstream)]
         free += self._released(self._chains.get(step, ()))
         return free if values else free + self._completed(step)
+
+    def _items_of(self, step: int, collection: object) -> list[object]:
+        """Return what a fan-out goes over."""
+        return items_of(collection, step=self.wiring.names[step], source=self._source_name(step))
 
     def _item_is_free(self, item: int, upstream: range | None) -> bool:
         """Tell whether an item waits for no item of a fan-out before it; note it there if it does."""
@@ -383,18 +391,3 @@ class Scheduler:
             item = self.items[self.wiring.predecessors[step][self.fan_outs[step]]][self.item_numbers[position]]
             position = item - self.base
         return cast("BaseException", self.cells[item])
-
-
-def _is_met(verdict: object) -> bool:
-    """Read what a condition returned.
-
-    Raises:
-        TypeError: It returned an awaitable, which would count as true whatever it decides.
-    """
-    if hasattr(verdict, "__await__"):
-        close = getattr(verdict, "close", None)
-        if close is not None:
-            close()
-        message = "A condition returned an awaitable; conditions are synchronous. Decide in a layer instead."
-        raise TypeError(message)
-    return bool(verdict)

@@ -110,7 +110,7 @@ class Aftermath:
         with CancelScope(shield=True):
             await over.wait()
             cast("TaskGroup", self._group).start_soon(self._watch)
-            if self._run.by is not None:
+            if self._run.by is not None and await self._may_undo():
                 await self._compensate()
             for resource in reversed(self._open):
                 self._busy_with = resource.index
@@ -119,6 +119,11 @@ class Aftermath:
                 if resource.failure is not None:
                     self._note_failed_teardown(resource.index, resource.failure)
             self._watch_scope.cancel()
+
+    async def _may_undo(self) -> bool:
+        """Tell whether steps are to be undone; a run that is recorded and can be resumed is left as it is."""
+        durable = self._run.durable
+        return bool(self._run.program.compensations) and (durable is None or await durable.may_undo())
 
     def _keep_failure(self, index: int, error: BaseException) -> None:
         name = self._run.scheduler.name_of(index)
@@ -157,11 +162,16 @@ class Aftermath:
 
     async def _compensate(self) -> None:
         """Undo what succeeded, last first."""
+        if self._run.durable is not None:
+            self.compensated = list(self._run.durable.compensated)
+            self._completed = self._run.durable.in_order_of_end(self._completed)
         for index, name, artifact in self._owed():
             self._busy_with = index
             error = await self._undone(index, artifact)
             if error is None:
                 self.compensated.append(name)
+                if self._run.durable is not None:
+                    self._run.durable.note_compensated(name)
                 self._run.tell("StepCompensated", name)
             else:
                 self.compensation_failures[name] = error
@@ -169,7 +179,12 @@ class Aftermath:
                 self._note_fatal(error)
 
     def _owed(self) -> Iterator[tuple[int, str, object]]:
-        """Yield what is to be undone: the step, its name and its artifact."""
+        """Yield what is to be undone and has not been before: the step, its name and its artifact."""
+        undone = frozenset(self.compensated)
+        yield from (owed for owed in self._succeeded() if owed[1] not in undone)
+
+    def _succeeded(self) -> Iterator[tuple[int, str, object]]:
+        """Yield what has a compensation and succeeded, last first."""
         scheduler = self._run.scheduler
         for index in reversed(self._completed):
             artifact, name = scheduler.cells[index], scheduler.name_of(index)

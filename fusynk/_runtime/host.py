@@ -52,8 +52,12 @@ class Host:
         except BaseExceptionGroup as errors:
             raise bare(errors) from None
         finally:
-            if self._run.scheduler.unfinished:
-                self._run.scheduler.cancel_rest(self._run.by or "caller")
+            try:
+                if self._run.durable is not None:
+                    await self._run.durable.wait_for_commits()
+            finally:
+                if self._run.scheduler.unfinished:
+                    self._run.scheduler.cancel_rest(self._run.by or "caller")
         if interruption is not None:
             raise interruption
 
@@ -63,14 +67,16 @@ class Host:
         if settings.deadline is not None:
             self._timers.add(self._run.clock() + settings.deadline, Due.DEADLINE, None)
         try:
-            self._run.scheduler.begin()
+            self._run.begin_steps()
             while self._run.scheduler.unfinished and not self._run.stopping:
                 if not self._run.closed:
                     self._spawn(group)
-                elif not (self.live or self.spawning):
+                elif not (self.live or self.spawning or self._run.is_committing):
                     self._run.stop("stop")
                 await self._sleep()
                 self._fire_timers()
+                if self._run.durable is not None:
+                    self._run.durable.acknowledge()
         except anyio.get_cancelled_exc_class():
             self._run.stop("caller")
             raise

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from random import Random
@@ -25,6 +25,7 @@ from fusynk._runtime.backend import CancellationWatch, loop_clock
 from fusynk._runtime.company import Companion, accompany
 from fusynk._runtime.host import Host
 from fusynk._runtime.inside import Inside
+from fusynk._runtime.outcomes import Outcomes
 from fusynk._runtime.preparing import Preparation
 from fusynk._runtime.slot import Slot
 from fusynk._runtime.timers import Due
@@ -33,6 +34,17 @@ from fusynk.protocols import Executor, Instrument
 
 if TYPE_CHECKING:
     from fusynk._runtime.bus import Bus
+    from fusynk._runtime.durable import Durable
+    from fusynk._runtime.opening import OpenedRun
+
+
+def _scheduler_class(*, is_watched: bool, is_recorded: bool) -> type[Scheduler]:
+    """Return the state machine of a run; those that nobody watches need not pay for that."""
+    if is_recorded:
+        from fusynk._core.resuming import ResumingScheduler  # noqa: PLC0415 - for runs that are recorded
+
+        return ResumingScheduler
+    return WatchedScheduler if is_watched else Scheduler
 
 
 class Runner:
@@ -45,6 +57,7 @@ class Runner:
         executors: Where its synchronous functions run, by how they are called.
         instruments: What looks on.
         observed: Whether somebody may want its events who is not among the plan's subscribers.
+        opened: Where it is recorded, if it is.
 
     Attributes:
         suspended: The slots whose bodies wait for something, by step or item.
@@ -59,6 +72,8 @@ class Runner:
         cpu: Seconds of CPU time that the process has used while the run went on.
         inside: What its bodies see of it.
         context: What the contexts of bodies are copied from.
+        durable: What it records, if it does.
+        outcomes: What sees to what its attempts came to.
         companions: What lives beside the run until it is over, to be added to before it begins.
     """
 
@@ -71,6 +86,7 @@ class Runner:
         *,
         instruments: Sequence[Instrument] = (),
         observed: bool = False,
+        opened: "OpenedRun | None" = None,
     ) -> None:
         settings = program.settings
         self.program = program
@@ -78,8 +94,9 @@ class Runner:
         self.inside = Inside(self, run_id, instruments)
         self.context = self.inside.context
         observed = observed or bool(settings.subscribers or instruments)
-        scheduler = WatchedScheduler if observed or program.compensations else Scheduler
-        self.scheduler = scheduler(program.wiring, inputs, settings.discipline, program.replaced, ask=self.inside.ask)
+        self.scheduler = _scheduler_class(
+            is_watched=observed or bool(program.compensations), is_recorded=opened is not None
+        )(program.wiring, inputs, settings.discipline, program.replaced, ask=self.inside.ask)
         self.records = Records(self.scheduler)
         self.clock = loop_clock()
         self.watch = CancellationWatch()
@@ -94,6 +111,7 @@ class Runner:
         self.stuck: list[str] = []
         self.abandoned: list[str] = []
         self.host = Host(self)
+        self.outcomes = Outcomes(self)
         self._executors = executors
         self._preparation: Preparation | None = None
         owes = bool(program.compensations) or program.has_resources
@@ -102,6 +120,7 @@ class Runner:
         self.companions: list[Companion] = []
         if isinstance(self.scheduler, WatchedScheduler):
             self.scheduler.watchers = tuple(one for one in (self.aftermath, self.bus) if one is not None)
+        self.durable = self._new_durable(opened) if opened is not None else None
 
     def _new_bus(self, instruments: Sequence[Instrument]) -> "Bus":
         from fusynk._runtime.bus import Bus  # noqa: PLC0415 - what it needs is loaded for those who listen only
@@ -110,8 +129,19 @@ class Runner:
         bus.subscribe([*(one.hear for one in instruments), *self.program.settings.subscribers])
         return bus
 
-    async def run(self) -> None:
-        """Run to the end. What the steps raised is in the records; only cancellation and the like are raised here."""
+    def _new_durable(self, opened: "OpenedRun") -> "Durable":
+        from fusynk._runtime.durable import Durable  # noqa: PLC0415 - for runs that are recorded
+
+        return Durable(self, opened)
+
+    async def run(self, *, after: Callable[[], Awaitable[object]] | None = None) -> None:
+        """Run to the end. What the steps raised is in the records; only cancellation and the like are raised here.
+
+        Args:
+            after: Waits for what must come before.
+        """
+        if after is not None:
+            await self._wait_to_begin(after)
         self.cpu = -time.process_time()
         try:
             await self._run_observed()
@@ -122,6 +152,14 @@ class Runner:
         if self.by == "caller":
             # A slot felt the cancellation, and the host has not met it yet.
             await checkpoint()
+
+    async def _wait_to_begin(self, after: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await after()
+        except BaseException:
+            if self.durable is not None:
+                await self.durable.release()
+            raise
 
     async def _run_observed(self) -> None:
         """Run, and tell those who listen when it begins and ends."""
@@ -141,6 +179,8 @@ class Runner:
             work = partial(self.aftermath.follow, work)
         if self.companions:
             work = partial(accompany, work, self.companions)
+        if self.durable is not None:
+            work = partial(self.durable.follow, work)
         await work()
 
     @property
@@ -150,8 +190,19 @@ class Runner:
 
     @property
     def succeed(self) -> Callable[[int, object], None]:
-        """What notes that a step or an item returned."""
+        """What lets follow that a step or an item returned."""
         return self.scheduler.succeed if self.bus is None else self.bus.succeed
+
+    def begin_steps(self) -> None:
+        """Make ready what waits for nothing; of a run that is resumed, what is left."""
+        self.scheduler.begin()
+        if self.durable is not None:
+            self.durable.go_back_if_broken_off()
+
+    @property
+    def is_committing(self) -> bool:
+        """Whether something is recorded that is not committed yet."""
+        return self.durable is not None and self.durable.is_committing
 
     def tell(self, kind: str, *facts: object) -> None:
         """Tell an event by the name of its class, if anybody may listen."""
@@ -218,17 +269,6 @@ class Runner:
         """Have others get what this run was granted, should it have no slot left to start it."""
         if self._preparation is not None and self._preparation.limits.pending:
             self._preparation.limits.reconsider()
-
-    def retry(self, index: int, delay: float) -> None:
-        """Let a step wait for its next attempt, without a slot."""
-        self.records.note_retry(index)
-        self.scheduler.retry(index)
-        if self.bus is not None:
-            self.bus.note_retry(index, delay)
-        if delay:
-            self.host.add_timer(delay, Due.RETRY, index)
-        else:
-            self.scheduler.make_ready(index)
 
     def resume(self, index: int) -> None:
         """Let a step start that has waited for something."""
@@ -336,23 +376,10 @@ class Runner:
             compensation_failures=MappingProxyType(last.compensation_failures if last is not None else {}),
             teardown_failures=MappingProxyType(last.teardown_failures if last is not None else {}),
             subscriber_failures=MappingProxyType(self.bus.failures if self.bus is not None else {}),
+            replayed=tuple(self.durable.replayed) if self.durable is not None else (),
         )
 
     @property
     def status(self) -> RunStatus:
         """How the run ended, as far as it has."""
         return self.ending.status(has_failures=Status.FAILED in self.scheduler.state)
-
-    def note_late_failure(self, index: int, error: BaseException) -> None:
-        """Keep an error that was raised while the run was being stopped.
-
-        Of two failures at one instant, the first in plan order is the one that ended the run.
-        """
-        self.scheduler.settle(index, Status.FAILED, error)
-        if self.cause is None or self.records.ended[index] != self.records.ended[self.cause[0]]:
-            return
-        step = self.scheduler.step_of(index)
-        policy = self.program.policies[step]
-        would_abort = policy.on_error == "abort" and self.records.attempt_of(index) > policy.retries
-        if would_abort and (step, index) < (self.scheduler.step_of(self.cause[0]), self.cause[0]):
-            self.cause = index, error

@@ -9,7 +9,6 @@ from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
 from fusynk._attempt import GivenUp, Recovered, Retry, Verdict, after_failure
-from fusynk._core.model import Status
 from fusynk._core.wiring import Body
 from fusynk._runtime.backend import is_cancellation
 from fusynk._runtime.drive import Drive, run_in_context
@@ -76,7 +75,7 @@ class Slot:
         """Start ready steps until there are none, or a body has suspended."""
         run = self._run
         scheduler, records, clock = run.scheduler, run.records, run.clock
-        ready, cells, base, succeed = scheduler.ready, scheduler.cells, scheduler.base, run.succeed
+        ready, cells, base, finish = scheduler.ready, scheduler.cells, scheduler.base, run.outcomes.finish
         functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
         started, ended, begin, copy_context = records.started, records.ended, run.begin, run.context.copy
         body, enter, turn_ends = cast("Any", None), run.inside.enter, clock() + _LONGEST_TURN / run.host.live
@@ -96,10 +95,10 @@ class Slot:
                 waiting_for = context.run(body.send, None)
             except StopIteration as stop:
                 now = ended[index] = clock()
-                if stop.value.__class__ in _GENERATORS:
-                    await self._conclude(index, _no_generator(run, index, stop.value))
-                else:
-                    succeed(index, stop.value)
+                value = stop.value
+                refused = _no_generator(run, index, value) if value.__class__ in _GENERATORS else finish(index, value)
+                if refused is not None:
+                    await self._conclude(index, refused)
             except MustWait:
                 now = clock()
             except BaseException as error:  # noqa: BLE001 - judged in _conclude
@@ -140,12 +139,10 @@ class Slot:
             self._broken = index, None
         elif artifact.__class__ in _GENERATORS:
             self._broken = index, _no_generator(run, index, artifact)
-        elif run.stopping:
-            run.scheduler.settle(index, Status.SUCCEEDED, artifact)
-        else:
-            run.scheduler.succeed(index, artifact)
-            if run.scheduler.notices:
-                await self._see_to_notices()
+        elif (refused := run.outcomes.complete(index, artifact)) is not None:
+            self._broken = index, refused
+        elif run.scheduler.notices and not run.stopping:
+            await self._see_to_notices()
 
     def _note_end(self, index: int) -> None:
         self._run.note_end(index)
@@ -165,7 +162,7 @@ class Slot:
         if not isinstance(error, Exception):
             run.interrupt(index, error)
         elif run.stopping:
-            run.note_late_failure(index, error)
+            run.outcomes.fail_late(index, error)
         else:
             step = run.scheduler.step_of(index)
             # A thread that was given up may still be at work: two bodies of one step must never be.
@@ -199,19 +196,15 @@ class Slot:
         if verdict is None:
             return
         if run.stopping:
-            run.note_late_failure(index, error)
+            run.outcomes.fail_late(index, error)
             return
         match verdict:
             case Retry(delay):
-                run.retry(index, delay)
+                run.outcomes.retry(index, delay)
             case Recovered(artifact):
-                run.records.recovered.add(index)
-                run.scheduler.succeed(index, artifact)
+                run.outcomes.recover(index, artifact)
             case GivenUp(final, aborts):
-                if aborts:
-                    run.abort(index, final)
-                else:
-                    run.scheduler.fail(index, final)
+                run.outcomes.give_up(index, final, aborts=aborts)
         if run.scheduler.notices:
             await self._see_to_notices()
 

@@ -11,7 +11,8 @@ FusynkError
 ├── PlanFault                        one fault of a graph
 │   ├── UnknownDependency, DependencyCycle, DuplicateName, UnknownParameter
 │   ├── MissingInput, InputConflict, IncompatibleEdge
-│   └── MisplacedEach, UnstoppableTimeout, ModeContradiction, NotImportable
+│   ├── MisplacedEach, UnstoppableTimeout, ModeContradiction, NotImportable
+│   └── UnrecordableUnit
 ├── InvalidInputs (TypeError)        run() got other inputs than the plan takes
 ├── InvalidItems (TypeError)         run_items() got no items that it could go over, or a key that cannot be one
 ├── DuplicateKey (ValueError)        run_items() got two items of one key
@@ -32,6 +33,7 @@ FusynkError
 │   ├── ResourceMisused (RuntimeError)  a resource's generator yielded never or twice, or ended before its run
 │   ├── Unsendable (TypeError)          a function, an argument or a result cannot be sent to or from a subprocess
 │   ├── AwaitableReturned (TypeError)   a function in a subprocess returned what nothing there could await
+│   ├── ItemsChanged (RuntimeError)     a fan-out of a resumed run goes over fewer items than before
 │   ├── Unstorable (TypeError)       an artifact cannot be kept in a journal, or would come back as something else
 │   └── UnguardedScript (RuntimeError)  a script starts a run while a subprocess imports it
 ├── ManagerError                     a manager does not do what it was asked for
@@ -59,6 +61,7 @@ FusynkError
 │   ├── JournalUnavailable           the system refuses: no permission, no space, no such folder, a fault of the disk
 │   ├── JournalClosed                it, or the run in it, is not open
 │   ├── UnknownRun (LookupError)     it has no run of that id
+│   ├── PlanMismatch                 the run was begun by another plan, or with other inputs
 │   ├── RunLocked                    somebody else has the run
 │   └── RunTakenOver                 somebody else took the run over from an owner that was silent for too long
 ├── StoredError                      stands for an error that was read from a journal and could not be made anew
@@ -77,6 +80,7 @@ from fusynk.errors.journalling import JournalClosed as JournalClosed
 from fusynk.errors.journalling import JournalError as JournalError
 from fusynk.errors.journalling import JournalUnavailable as JournalUnavailable
 from fusynk.errors.journalling import NewerJournal as NewerJournal
+from fusynk.errors.journalling import PlanMismatch as PlanMismatch
 from fusynk.errors.journalling import RunLocked as RunLocked
 from fusynk.errors.journalling import RunTakenOver as RunTakenOver
 from fusynk.errors.journalling import StoredError as StoredError
@@ -195,6 +199,10 @@ class NotImportable(PlanFault):
     """A function for an OS process cannot be imported there."""
 
 
+class UnrecordableUnit(PlanFault):
+    """The artifacts or inputs of a unit could not be read back from a journal."""
+
+
 class InvalidPlan(ExceptionGroup[PlanFault], FusynkError):
     """All faults of a graph. `exceptions` holds a `PlanFault` for each."""
 
@@ -300,6 +308,10 @@ class StrayCancellation(FusynkError):
 
 class ThreadsExhausted(FusynkError):
     """Every thread of the run is held by a body that was given up after its timeout."""
+
+
+class ItemsChanged(Unrepeatable, RuntimeError):
+    """A fan-out of a run that is resumed goes over fewer items than before."""
 
 
 class Unsendable(Unrepeatable, TypeError):

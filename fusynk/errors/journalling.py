@@ -41,6 +41,31 @@ class UnknownRun(JournalError, LookupError):
     """The journal has no run of that id."""
 
 
+class PlanMismatch(JournalError):
+    """The run was begun by another plan, or with other inputs. It was left as it is.
+
+    Attributes:
+        added: The steps that only this plan has.
+        removed: The steps that only the plan of the run has.
+        changed: What else differs, a phrase each.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str,
+        run_id: str,
+        added: tuple[str, ...] = (),
+        removed: tuple[str, ...] = (),
+        changed: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, path=path, run_id=run_id)
+        self.added = added
+        self.removed = removed
+        self.changed = changed
+
+
 class RunLocked(JournalError):
     """Somebody else has the run.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
+from fusynk._core.codec import Codec
 from fusynk._core.envelope import Record, Seal
 from fusynk._core.journalled import JournalStatus, RunStart, RunState, RunSummary, summary_of
 from fusynk.journals.claims import this_process
@@ -42,7 +43,13 @@ class MemoryJournal:
     [b'3']
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, codec: Codec | None = None) -> None:
+        """Make an empty one.
+
+        Args:
+            codec: What codes artifacts, inputs and errors; left out, one without conversions.
+        """
+        self.codec = codec or Codec()
         self._runs: dict[str, _Kept] = {}
         self._lock = Lock()
         self._backend = Backend("", self._end, self._release)

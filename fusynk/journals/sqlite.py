@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Literal
 from weakref import WeakSet
 
+from fusynk._core.codec import Codec
 from fusynk._core.envelope import BrokenEnvelope, LaterEnvelope, Record
 from fusynk._core.journalled import JournalStatus, RunStart, RunState, RunSummary, start_to_bytes, summary_of
 from fusynk._durable.database import Doing, leak
@@ -54,13 +55,19 @@ class SqliteJournal:
         path: The file, with links followed.
         synchronous: "FULL" or "NORMAL".
         lease: Seconds without a sign of life after which a process that still lives loses its runs to who wants them.
+        codec: What codes artifacts, inputs and errors; at first one without conversions.
 
     Raises:
         InvalidOption: An argument has a value that it cannot have.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, synchronous: Literal["FULL", "NORMAL"] = "FULL", lease: float = 15.0
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        lease: float = 15.0,
+        codec: Codec | None = None,
     ) -> None:
         if synchronous not in ("FULL", "NORMAL"):
             message = f'SqliteJournal(synchronous={shown(synchronous)}): synchronous must be "FULL" or "NORMAL".'
@@ -70,6 +77,7 @@ class SqliteJournal:
         self.path: Path = real_path(path, "SqliteJournal", "MemoryJournal")
         self.synchronous: Literal["FULL", "NORMAL"] = synchronous
         self.lease = float(lease)
+        self.codec = codec or Codec()
         self._file = SharedFile(self.path, synchronous)
         self._backend = Backend(str(self.path), self._end, self._release)
         self._claims: dict[JournalledRun, Claim] = {}

@@ -1,0 +1,332 @@
+"""What a run records: nothing follows from the end of a step before its record is committed."""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, cast
+
+import anyio
+from anyio import CancelScope
+
+from fusynk._core.codec import CODEC
+from fusynk._core.envelope import Record, RecordKind
+from fusynk._core.journalled import JournalStatus
+from fusynk._core.model import CancelledBy, Skipped, Status
+from fusynk._core.replay import NO_CODEC, Known, skip_to_bytes
+from fusynk._core.resuming import ResumingScheduler
+from fusynk._runtime.blocking import call_to_the_end
+from fusynk.errors import JournalError, Unstorable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fusynk._core.recording import Recording
+    from fusynk._runtime.opening import OpenedRun
+    from fusynk._runtime.runner import Runner
+
+_RUN: Final = -1  # stands for the step of a record that is about the run
+_STATES: Final[dict[RecordKind, Status]] = {
+    "succeeded": Status.SUCCEEDED,
+    "recovered": Status.SUCCEEDED,
+    "failed": Status.FAILED,
+    "skipped": Status.SKIPPED,
+}
+_LEAVES_OPEN: Final[frozenset[CancelledBy]] = frozenset({"caller", "stop", "signal"})
+
+
+class Durable:
+    """Records what becomes of the steps of a run, and lets it follow when that is committed.
+
+    Args:
+        run: The run.
+        opened: Where it is recorded, and where it was left.
+
+    Attributes:
+        broken: Why something could not be recorded, or `None`; the run is left as it was last recorded.
+        replayed: The names of what is known from the journal, in plan order.
+    """
+
+    def __init__(self, run: "Runner", opened: "OpenedRun") -> None:
+        self._run = run
+        self._journalled = opened.journalled
+        self._replay = opened.replay
+        recording = cast("Recording", run.program.recording)
+        self._codec, self._artifacts, self._derived = recording.codec, recording.artifacts, recording.derived
+        self._append = opened.journalled.append
+        self._scheduler = self._attached(cast("ResumingScheduler", run.scheduler))
+        self._succeed = run.succeed
+        self._wall = time.time() - run.clock()
+        self._pending: deque[tuple[int, RecordKind, object]] = deque()
+        self._told: deque[tuple[int, JournalError | None]] = deque()
+        self._bell: anyio.Event | None = None
+        self._notes_break_off = True
+        self.broken: JournalError | None = None
+        self.replayed: list[str] = []
+        opened.line.listener = self._note_committed
+
+    def _attached(self, scheduler: ResumingScheduler) -> ResumingScheduler:
+        """Tell the state machine of the run what is known, and take its skips."""
+        scheduler.note_known = self._note_known
+        scheduler.note_begun = self._note_begun
+        scheduler.record_skip = self._record_skip
+        scheduler.in_fixed_order = self._codec.in_fixed_order
+        scheduler.recall(self._replay.steps, self._replay.items)
+        return scheduler
+
+    def _note_begun(self, indexes: Iterable[int]) -> None:
+        """Go on counting attempts where former processes stopped."""
+        before = self._replay.attempts
+        if not before:
+            return
+        for index in indexes:
+            failed = before.get(self._scheduler.name_of(index), 0)
+            if failed:
+                self._run.records.numbers[index] = failed + 1
+
+    def _note_known(self, index: int, known: Known) -> None:
+        self.replayed.append(self._scheduler.name_of(index))
+        if known.is_recovered:
+            self._run.records.recovered.add(index)
+
+    # What becomes of steps
+
+    def succeed(self, index: int, artifact: object) -> Unstorable | None:
+        """Record the artifact of a step or an item. Returns why it cannot be recorded, if it cannot.
+
+        Args:
+            index: The step or item.
+            artifact: What it returned.
+        """
+        scheduler = self._scheduler
+        step = scheduler.step_of(index)
+        if step in self._derived:
+            self._follow(index, "succeeded", artifact)
+            return None
+        coder, payload = self._artifacts[step], b""
+        if coder is not None:
+            try:
+                payload = coder.encode(artifact, step=scheduler.name_of(index))
+            except Unstorable as error:
+                return error
+            if self._codec.sizes.is_large(payload):
+                self._run.warn(index, f"An artifact of {len(payload):,} bytes is large for a journal")
+        kind: RecordKind = "recovered" if index in self._run.records.recovered else "succeeded"
+        self._record(index, kind, payload, artifact, codec=CODEC if coder is not None else NO_CODEC)
+        return None
+
+    def fail(self, index: int, error: BaseException) -> None:
+        """Record that a step or an item failed for good, under a policy that lets the run go on.
+
+        Args:
+            index: The step or item.
+            error: Its error.
+        """
+        if self._scheduler.step_of(index) in self._derived:
+            self._follow(index, "failed", error)
+        else:
+            self._record(index, "failed", self._codec.encode_error(error), error)
+
+    def note_attempt(self, index: int, error: BaseException) -> None:
+        """Record that an attempt failed after which there is another one.
+
+        Args:
+            index: The step or item.
+            error: Its error.
+        """
+        self._record(index, "attempted", self._codec.encode_error(error), None)
+
+    def note_compensated(self, name: str) -> None:
+        """Record that a step or an item was undone.
+
+        Args:
+            name: Its name.
+        """
+        self._write(_RUN, Record(step=name, attempt=0, kind="compensated", payload=b""), None)
+
+    def _record_skip(self, step: int, skipped: Skipped) -> None:
+        self._record(step, "skipped", skip_to_bytes(skipped), skipped)
+
+    def _record(self, index: int, kind: RecordKind, payload: bytes, value: object, *, codec: str = CODEC) -> None:
+        records, wall = self._run.records, self._wall
+        was_called = index < len(records.started) and records.started[index] >= 0
+        record = Record(
+            step=self._scheduler.name_of(index),
+            attempt=records.attempt_of(index) if kind != "skipped" else 0,
+            kind=kind,
+            payload=payload,
+            started=records.started[index] + wall if was_called else 0.0,
+            ended=records.ended[index] + wall if was_called else 0.0,
+            codec=codec,
+        )
+        self._write(index, record, value)
+
+    def _write(self, index: int, record: Record, value: object) -> None:
+        try:
+            is_first = self._append(record)
+        except JournalError as error:
+            self._break(index, error)
+            return
+        if is_first:
+            self._pending.append((index, record.kind, value))
+        else:  # the mark of a resource, which is set up in each process
+            self._follow(index, record.kind, value)
+
+    # What is committed
+
+    @property
+    def is_committing(self) -> bool:
+        """Whether something is recorded that is not committed yet."""
+        return bool(self._pending)
+
+    def _note_committed(self, records: Sequence[Record], error: JournalError | None) -> None:
+        """Hear of records, in the order in which they were appended. The run sees to it in its own tasks."""
+        self._told.append((len(records), error))
+        self._run.host.wake()
+        if self._bell is not None:
+            self._bell.set()
+
+    def acknowledge(self) -> None:
+        """Let follow what is committed."""
+        while self._told:
+            count, error = self._told.popleft()
+            for _ in range(count):
+                index, kind, value = self._pending.popleft()
+                if error is not None:
+                    self._break(index, error)
+                elif index != _RUN and kind != "attempted":
+                    self._follow(index, kind, value)
+
+    def _follow(self, index: int, kind: RecordKind, value: object) -> None:
+        run = self._run
+        if run.stopping:
+            self._scheduler.settle(index, _STATES[kind], value)
+        elif kind == "succeeded":
+            self._succeed(index, value)
+        elif kind == "recovered":
+            self._scheduler.succeed(index, value)
+        elif kind == "failed":
+            self._scheduler.fail(index, cast("BaseException", value))
+        else:
+            self._scheduler.skip(index, cast("Skipped", value))
+
+    def _break(self, index: int, error: JournalError) -> None:
+        """End the run with what could not be recorded. Its step is not complete."""
+        self.broken = self.broken or error
+        if index == _RUN:
+            return
+        if self._run.stopping:
+            self._scheduler.settle(index, Status.FAILED, error)
+        else:
+            self._run.abort(index, error)
+
+    async def wait_for_commits(self) -> None:
+        """Wait until everything that is recorded is committed, whatever is cancelled meanwhile; then let it follow."""
+        late: BaseException | None = None
+        with CancelScope(shield=True):
+            while self._pending:
+                self._bell = anyio.Event()
+                late = await self._news(self._bell) or late
+                self.acknowledge()
+        self._bell = None
+        if late is not None:
+            raise late
+
+    async def _news(self, bell: anyio.Event) -> BaseException | None:
+        """Wait until something is committed. Returns a native cancellation that came instead."""
+        try:
+            if not self._told:
+                await bell.wait()
+        except anyio.get_cancelled_exc_class() as error:
+            return error
+        return None
+
+    # How it ends
+
+    async def follow(self, work: "Callable[[], Awaitable[None]]") -> None:
+        """Run something, then note how the run ended and give it free.
+
+        Args:
+            work: Everything that the run does.
+        """
+        try:
+            await work()
+        finally:
+            await call_to_the_end(self._close)
+
+    def go_back_if_broken_off(self) -> None:
+        """Go on with undoing a run that was broken off. Nothing of it is continued."""
+        broken_off, run = self._replay.broken_off, self._run
+        if broken_off is None:
+            return
+        self._notes_break_off = False
+        for step, known in self._replay.steps.items():
+            if self._scheduler.state[step] < Status.SUCCEEDED:  # it waits for what is not set up any more
+                self._note_known(step, known)
+                self._scheduler.settle(step, known.state, known.value)
+        index = self._index_of(broken_off.step)
+        if index is None:
+            run.reason = broken_off.error
+            run.stop("deadline")
+        else:
+            self._scheduler.settle(index, Status.FAILED, broken_off.error)
+            run.break_off(index, broken_off.error)
+
+    def _index_of(self, name: str) -> int | None:
+        scheduler = self._scheduler
+        step = scheduler.wiring.index.get(name)
+        items = range(scheduler.base, len(scheduler.state))
+        return step if step is not None else next((item for item in items if scheduler.name_of(item) == name), None)
+
+    async def may_undo(self) -> bool:
+        """Tell whether the run is to be undone; if so, that is recorded first, and it is never continued."""
+        if self._run.by in _LEAVES_OPEN or self.broken is not None:
+            return False
+        self._note_break_off()
+        await self.wait_for_commits()
+        return self.broken is None
+
+    @property
+    def compensated(self) -> Sequence[str]:
+        """What was undone before, by name, in that order."""
+        return self._replay.compensated if self._replay.broken_off is not None else ()
+
+    def in_order_of_end(self, indexes: Sequence[int]) -> list[int]:
+        """Return steps and items in the order in which they ended, in whatever process.
+
+        Args:
+            indexes: The steps and items, in the order in which this process heard of them.
+        """
+        places = {name: place for place, name in enumerate(self._replay.order)}
+        return sorted(indexes, key=lambda index: places.get(self._scheduler.name_of(index), len(places)))
+
+    def _note_break_off(self) -> None:
+        """Record what broke the run off, once."""
+        if not self._notes_break_off:
+            return
+        self._notes_break_off = False
+        run = self._run
+        name = "" if run.cause is None else self._scheduler.name_of(run.cause[0])
+        error = cast("BaseException", run.reason)
+        record = Record(step=name, attempt=0, kind="aborted", payload=self._codec.encode_error(error))
+        self._write(_RUN, record, None)
+
+    async def release(self) -> None:
+        """Give the run free that has not begun."""
+        await call_to_the_end(self._journalled.release)
+
+    def _close(self) -> None:
+        """Note how the run ended, and give it free. It blocks."""
+        run = self._run
+        try:
+            if self.broken is None and not self._replay.is_over:
+                if run.by in ("abort", "deadline"):
+                    self._note_break_off()
+                self._journalled.end(self._status)
+        except JournalError as error:
+            self.broken = self.broken or error
+        finally:
+            self._journalled.release()
+
+    @property
+    def _status(self) -> JournalStatus:
+        return "cancelled" if self._run.by in _LEAVES_OPEN else self._run.status

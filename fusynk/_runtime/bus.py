@@ -30,6 +30,7 @@ from fusynk._core.events import (
     check_buffer,
 )
 from fusynk._core.model import Cancelled, Skipped, Status
+from fusynk._core.numbers import is_power_of_ten
 from fusynk._core.records import NEVER
 from fusynk._runtime.buffers import EventStream, ThreadedListener
 from fusynk._runtime.voice import Voice, voice_of
@@ -164,7 +165,7 @@ class Bus:
         """Count what a listener raised, from any thread, and log it at the first, tenth, hundredth time."""
         with self._lock:
             failures = self._failed[ear] = self._failed.get(ear, 0) + 1
-        if str(failures).strip("0") == "1":
+        if is_power_of_ten(failures):
             told = "A subscriber raised {} ({} so far); the run goes on"
             self._warn(called(ear.function), told, type(error).__name__, failures)
 

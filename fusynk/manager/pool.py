@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 
 from fusynk._core.limits import Limit
 from fusynk._core.model import Milestone
-from fusynk._core.numbers import check_seconds
+from fusynk._core.numbers import check_seconds, is_count
 from fusynk._core.options import RetryDelay, RetryOn
 from fusynk._core.printable import printable
 from fusynk.errors import InvalidOption, ManagerStopped, PieceCancelled, RunCancelled, shown
@@ -375,7 +375,7 @@ class Pool:
         self._tell(events.MilestoneReached, milestone.name, milestone.values, None, milestone.step)
 
 
-def _checked_size(caller: str, size: object) -> int:
-    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+def _checked_size(caller: str, size: int) -> int:
+    if not is_count(size):
         raise InvalidOption(f"{caller}(size={shown(size)}): size must be a whole number from 0 up.")
     return size

@@ -106,7 +106,7 @@ class Engine:
         if self.is_ending:
             raise ManagerStopped("Nothing was run: the manager has been stopped; start it again first.")
         for entry in self._registry:
-            if entry.due is None and entry.tick is None and entry.enabled and entry.status != "paused":
+            if entry.due is None and entry.tick is None and entry.may_run:
                 self._timetable.enter(entry)
 
     def start_due(self, group: TaskGroup) -> tuple[str, ...]:

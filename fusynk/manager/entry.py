@@ -154,6 +154,16 @@ class Entry:
         return self.unit.unit.kind
 
     @property
+    def is_held(self) -> bool:
+        """Whether it is paused, or is to be when its run has ended."""
+        return self.status == "paused" or self.is_pausing
+
+    @property
+    def may_run(self) -> bool:
+        """Whether it is enabled and not held; it may be running."""
+        return self.enabled and not self.is_held
+
+    @property
     def may_be_scheduled(self) -> bool:
         """Whether its schedule still has a run to give."""
         most = self.options.max_runs

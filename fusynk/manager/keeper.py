@@ -140,7 +140,7 @@ class Keeper:
             version=next(self._versions),
             status=status or entry.status,
             enabled=entry.enabled,
-            paused=entry.is_pausing or entry.status == "paused",
+            paused=entry.is_held,
             runs=entry.runs,
             failures=entry.failures,
             scheduled_runs=entry.scheduled_runs,

@@ -148,9 +148,8 @@ class Engine:
 
     async def _nap(self) -> None:
         """Wait until something is due, or may be."""
-        wait = min(self._timetable.earliest() - self._clock(), _LONGEST_NAP)
-        if self._timetable.earliest() == inf:
-            wait = inf
+        earliest = self._timetable.earliest()
+        wait = inf if earliest == inf else min(earliest - self._clock(), _LONGEST_NAP)
         with move_on_after(max(0.0, wait)):
             await self._bell.wait()
         self._bell = anyio.Event()

@@ -153,6 +153,15 @@ class Entry:
         """How it was declared."""
         return self.unit.unit.kind
 
+    def is_of(self, unit: AnyLayer, instance: object) -> bool:
+        """Tell whether this is the entry of a unit.
+
+        Args:
+            unit: The unit.
+            instance: What it is bound to, or `None`.
+        """
+        return self.unit is unit and self.instance is instance
+
     @property
     def is_held(self) -> bool:
         """Whether it is paused, or is to be when its run has ended."""

@@ -47,6 +47,15 @@ class Ear(Protocol):
         ...
 
 
+class FallibleEar(Protocol):
+    """Somebody who calls a function of the user's, which may raise."""
+
+    @property
+    def function(self) -> Callable[..., object]:
+        """The function; failures go by its name."""
+        ...
+
+
 class _InlineEar:
     """Calls a function with each event, and keeps its errors from the run.
 
@@ -71,9 +80,6 @@ class _InlineEar:
         self._bus.note_failure(self, error)
         if not isinstance(error, Exception):
             self._bus.remove(self, error)
-
-
-FallibleEar = _InlineEar | ThreadedListener
 
 
 class Bus:
@@ -150,7 +156,7 @@ class Bus:
         else:
             self._voice.address(self._tell, _raise)
 
-    def _forget(self, ear: Ear) -> None:
+    def _forget(self, ear: Ear | FallibleEar) -> None:
         self._listen_to(*[other for other in self._ears if other is not ear])
 
     def remove(self, ear: FallibleEar, error: BaseException) -> None:

@@ -19,10 +19,10 @@ from fusynk.handle import RunHandle
 from fusynk.manager.entry import Entry
 from fusynk.manager.registry import Registry
 from fusynk.manager.runs import Runs
+from fusynk.manager.settings import FOR_THREADS
 from fusynk.manager.timetable import Timetable
 
 _LONGEST_NAP = 30.0  # seconds; the clock of the wall may be set meanwhile
-_FOR_THREADS = 0.5  # seconds that a cancelled run is given to leave its threads
 
 _AROUND: ContextVar[tuple["Engine", ...]] = ContextVar("fusynk_engines", default=())
 
@@ -192,7 +192,7 @@ class Engine:
         with move_on_after(grace):
             await self._wait_for(running)
         late = [entry for entry in running if entry.status == "running"]
-        with move_on_after(_FOR_THREADS):
+        with move_on_after(FOR_THREADS):
             await self._wait_for(late)
         for entry in late:
             if entry.handle is not None:

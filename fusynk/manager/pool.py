@@ -19,10 +19,9 @@ from fusynk.manager import events, pool_events
 from fusynk.manager.piece import Piece, PieceChanges, PieceEntry, PieceOptions, Work
 from fusynk.manager.pool_order import PoolOrder
 from fusynk.manager.pool_status import EndedPiece, PoolStatus, Simulation, SlotStatus, WaitingPiece
+from fusynk.manager.settings import FOR_THREADS
 
 A = TypeVar("A")
-
-_FOR_THREADS = 0.5  # seconds that a cancelled piece is given to leave its thread
 
 
 class Spawn(Protocol):
@@ -282,7 +281,7 @@ class Pool:
         running = [self._entries[name] for name in self._order.running.values()]
         for entry in running:
             entry.cancel(grace)
-        with anyio.move_on_after(grace + _FOR_THREADS):
+        with anyio.move_on_after(grace + FOR_THREADS):
             await self.join()
         for entry in running:
             entry.leave_threads()

@@ -30,7 +30,6 @@ from fusynk.run import Run, Shape
 
 if TYPE_CHECKING:
     from fusynk._core.watched import WatchedScheduler
-    from fusynk._runtime.bus import FallibleEar
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -326,10 +325,14 @@ class _Teller:
         runner: The run of the items, which is watched.
         keys: Their keys.
         function: Who is told, or `None`.
+
+    Attributes:
+        function: Who is told; its failures go by its name, also when it is told no more.
     """
 
     def __init__(self, runner: Runner, keys: Sequence[Hashable], function: Callable[[Progress], object] | None) -> None:
-        self.function = function
+        self.function: Callable[[Progress], object] = _ignore if function is None else function
+        self._has_listener = function is not None
         self._keys = keys
         self._context = copy_context()
         self._run, self._step = RUN.get(), STEP.get()
@@ -349,9 +352,9 @@ class _Teller:
         self._succeeded += state == Status.SUCCEEDED
         self._failed += state == Status.FAILED
         self._report()
-        if self.function is not None:
+        if self._has_listener:
             error = cast("BaseException", value) if state == Status.FAILED else None
-            self._tell(self.function, self._keys[self._scheduler.item_numbers[index - base]], error)
+            self._tell(self._keys[self._scheduler.item_numbers[index - base]], error)
 
     def _report(self) -> None:
         """Report a milestone of the step around, now and then."""
@@ -362,7 +365,7 @@ class _Teller:
             values = {"done": done, "total": total, "failed": self._failed}
             self._run.note_milestone(self._step, PROGRESS, values)
 
-    def _tell(self, function: Callable[[Progress], object], key: Hashable, error: BaseException | None) -> None:
+    def _tell(self, key: Hashable, error: BaseException | None) -> None:
         """Call the function; what it raises is counted and logged as that of any subscriber."""
         done, total = self._succeeded + self._failed, len(self._keys)
         progress = Progress(
@@ -375,11 +378,14 @@ class _Teller:
             error=error,
         )
         try:
-            self._context.run(function, progress)
+            self._context.run(self.function, progress)
         except BaseException as raised:  # noqa: BLE001 - it must not hurt an item
-            bus, ear = self._bus, cast("FallibleEar", self)
-            if bus is not None:
-                bus.note_failure(ear, raised)
+            if self._bus is not None:
+                self._bus.note_failure(self, raised)
                 if not isinstance(raised, Exception):
-                    self.function = None
-                    bus.remove(ear, raised)
+                    self._has_listener = False
+                    self._bus.remove(self, raised)
+
+
+def _ignore(progress: Progress) -> None:
+    """Be told where nobody wants to be."""

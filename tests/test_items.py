@@ -394,8 +394,16 @@ def test_a_listener_that_would_end_the_program_is_asked_no_more() -> None:
         told.append(progress)
         raise SystemExit
 
-    assert len(batch_from(range(1, 5), on_progress=leave)) == 4
+    with heard() as records:
+        assert len(batch_from(range(1, 5), on_progress=leave)) == 4
+
     assert len(told) == 1
+    warned = [record for record in records if "subscriber" in record["extra"]]
+    assert [record["message"] for record in warned] == [
+        "A subscriber raised SystemExit (1 so far); the run goes on",
+        "A subscriber raised SystemExit and is told no more",
+    ]
+    assert {record["extra"]["subscriber"] for record in warned} == {leave.__qualname__}
 
 
 def test_a_keyboard_interrupt_in_a_listener_goes_through_and_the_batch_with_it(backend: Backend) -> None:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from fusynk._core.model import CancelledBy, RunStatus, SkipCause
+from fusynk._core.numbers import is_positive_count
 from fusynk.errors import InvalidOption, shown
 
 
@@ -257,5 +258,5 @@ def check_buffer(caller: str, size: object) -> None:
     Raises:
         InvalidOption: It is no whole number from 1 up.
     """
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+    if not is_positive_count(size):
         raise InvalidOption(f"{caller}(buffer={shown(size)}): buffer must be a whole number from 1 up.")

@@ -15,6 +15,15 @@ def is_positive_count(value: object) -> bool:
     return is_count(value) and value != 0
 
 
+def is_power_of_ten(count: int) -> bool:
+    """Tell whether this count is 1, 10, 100 and so on: how often what may happen again and again is worth a line.
+
+    Args:
+        count: A whole number from 0 up.
+    """
+    return str(count).strip("0") == "1"
+
+
 def is_seconds(value: object) -> bool:
     """Tell whether this is a finite number from 0 up."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf

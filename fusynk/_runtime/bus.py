@@ -30,6 +30,7 @@ from fusynk._core.events import (
     check_buffer,
 )
 from fusynk._core.model import Cancelled, Skipped, Status
+from fusynk._core.numbers import is_power_of_ten
 from fusynk._core.records import NEVER
 from fusynk._runtime.buffers import EventStream, ThreadedListener
 from fusynk._runtime.voice import Voice, voice_of
@@ -43,6 +44,15 @@ class Ear(Protocol):
 
     def hear(self, event: Event) -> None:
         """Take an event, without delay and without an error."""
+        ...
+
+
+class FallibleEar(Protocol):
+    """Somebody who calls a function of the user's, which may raise."""
+
+    @property
+    def function(self) -> Callable[..., object]:
+        """The function; failures go by its name."""
         ...
 
 
@@ -70,9 +80,6 @@ class _InlineEar:
         self._bus.note_failure(self, error)
         if not isinstance(error, Exception):
             self._bus.remove(self, error)
-
-
-FallibleEar = _InlineEar | ThreadedListener
 
 
 class Bus:
@@ -149,7 +156,7 @@ class Bus:
         else:
             self._voice.address(self._tell, _raise)
 
-    def _forget(self, ear: Ear) -> None:
+    def _forget(self, ear: Ear | FallibleEar) -> None:
         self._listen_to(*[other for other in self._ears if other is not ear])
 
     def remove(self, ear: FallibleEar, error: BaseException) -> None:
@@ -164,7 +171,7 @@ class Bus:
         """Count what a listener raised, from any thread, and log it at the first, tenth, hundredth time."""
         with self._lock:
             failures = self._failed[ear] = self._failed.get(ear, 0) + 1
-        if str(failures).strip("0") == "1":
+        if is_power_of_ten(failures):
             told = "A subscriber raised {} ({} so far); the run goes on"
             self._warn(called(ear.function), told, type(error).__name__, failures)
 

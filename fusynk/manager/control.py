@@ -109,7 +109,7 @@ class Control:
             with self._kept([entry]):
                 entry.enabled = True
                 entry.is_set = True
-                if entry.status != "paused" and not entry.is_pausing:
+                if not entry.is_held:
                     self._schedule(entry)
             self.listeners.tell(UnitEnabled, entry.name)
 
@@ -124,7 +124,7 @@ class Control:
 
     def pause(self, entries: Iterable[Entry]) -> None:
         """Pause units; those that run, when their runs have ended."""
-        changing = [entry for entry in entries if entry.status != "paused" and not entry.is_pausing]
+        changing = [entry for entry in entries if not entry.is_held]
         with self._kept(changing):
             for entry in changing:
                 entry.is_set = True
@@ -140,7 +140,7 @@ class Control:
 
     def resume(self, entries: Iterable[Entry], by: Literal["caller", "watchdog"] = "caller") -> None:
         """Let paused units run again."""
-        changing = [entry for entry in entries if entry.status == "paused" or entry.is_pausing]
+        changing = [entry for entry in entries if entry.is_held]
         with self._kept(changing):
             for entry in changing:
                 entry.is_set = True
@@ -164,7 +164,7 @@ class Control:
         self.registry.update(entry, changes)
         if entry.schedule != former or "max_runs" in changes:
             self.timetable.reenter(entry)
-            if not entry.enabled or entry.status == "paused" or entry.is_pausing:
+            if not entry.may_run:
                 self.timetable.leave(entry)
             self.look_again()
         self.listeners.tell(UnitUpdated, entry.name, tuple(changes))

@@ -19,10 +19,10 @@ from fusynk.handle import RunHandle
 from fusynk.manager.entry import Entry
 from fusynk.manager.registry import Registry
 from fusynk.manager.runs import Runs
+from fusynk.manager.settings import FOR_THREADS
 from fusynk.manager.timetable import Timetable
 
 _LONGEST_NAP = 30.0  # seconds; the clock of the wall may be set meanwhile
-_FOR_THREADS = 0.5  # seconds that a cancelled run is given to leave its threads
 
 _AROUND: ContextVar[tuple["Engine", ...]] = ContextVar("fusynk_engines", default=())
 
@@ -106,7 +106,7 @@ class Engine:
         if self.is_ending:
             raise ManagerStopped("Nothing was run: the manager has been stopped; start it again first.")
         for entry in self._registry:
-            if entry.due is None and entry.tick is None and entry.enabled and entry.status != "paused":
+            if entry.due is None and entry.tick is None and entry.may_run:
                 self._timetable.enter(entry)
 
     def start_due(self, group: TaskGroup) -> tuple[str, ...]:
@@ -148,9 +148,8 @@ class Engine:
 
     async def _nap(self) -> None:
         """Wait until something is due, or may be."""
-        wait = min(self._timetable.earliest() - self._clock(), _LONGEST_NAP)
-        if self._timetable.earliest() == inf:
-            wait = inf
+        earliest = self._timetable.earliest()
+        wait = inf if earliest == inf else min(earliest - self._clock(), _LONGEST_NAP)
         with move_on_after(max(0.0, wait)):
             await self._bell.wait()
         self._bell = anyio.Event()
@@ -193,7 +192,7 @@ class Engine:
         with move_on_after(grace):
             await self._wait_for(running)
         late = [entry for entry in running if entry.status == "running"]
-        with move_on_after(_FOR_THREADS):
+        with move_on_after(FOR_THREADS):
             await self._wait_for(late)
         for entry in late:
             if entry.handle is not None:

@@ -153,6 +153,25 @@ class Entry:
         """How it was declared."""
         return self.unit.unit.kind
 
+    def is_of(self, unit: AnyLayer, instance: object) -> bool:
+        """Tell whether this is the entry of a unit.
+
+        Args:
+            unit: The unit.
+            instance: What it is bound to, or `None`.
+        """
+        return self.unit is unit and self.instance is instance
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is paused, or is to be when its run has ended."""
+        return self.status == "paused" or self.is_pausing
+
+    @property
+    def may_run(self) -> bool:
+        """Whether it is enabled and not held; it may be running."""
+        return self.enabled and not self.is_held
+
     @property
     def may_be_scheduled(self) -> bool:
         """Whether its schedule still has a run to give."""

@@ -29,7 +29,7 @@ class Keeper:
     store: Store | None
     timetable: Timetable
     listeners: Listeners
-    _is_open: bool = False
+    _opened: Store | None = None
     _stored: dict[str, StoredUnit] = field(default_factory=dict[str, StoredUnit])
     _versions: "count[int]" = field(default_factory=lambda: count(1))
 
@@ -39,22 +39,23 @@ class Keeper:
         Raises:
             StoreError: It cannot be opened or read.
         """
-        if self.store is None or self._is_open:
+        store = self.store
+        if store is None or self._opened is not None:
             return
-        self.store.open()
+        store.open()
         try:
-            self._stored = dict(self.store.load())
+            self._stored = dict(store.load())
         except BaseException:
-            self.store.close()
+            store.close()
             raise
         self._versions = count(1 + max((unit.version for unit in self._stored.values()), default=0))
-        self._is_open = True
+        self._opened = store
 
     def close(self) -> None:
         """Give the store free."""
-        if self.store is not None and self._is_open:
-            self._is_open = False
-            self.store.close()
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
 
     def hydrate(self, entries: Iterable[Entry]) -> tuple[Entry, ...]:
         """Let units go on where they were, if they are known, and note when they are due.
@@ -106,13 +107,13 @@ class Keeper:
         Raises:
             StoreError: It cannot be written.
         """
-        if self.store is None or not self._is_open:
+        if self._opened is None:
             return
         row = self._row(entry, status)
-        if isinstance(self.store, MemoryStore):
-            self.store.save(row)
+        if isinstance(self._opened, MemoryStore):
+            self._opened.save(row)
         else:
-            await anyio.to_thread.run_sync(self.store.save, row)
+            await anyio.to_thread.run_sync(self._opened.save, row)
 
     def keep_now(self, entries: Iterable[Entry]) -> None:
         """Keep the state of units, all or none, and wait for it where the loop is; for what operators do.
@@ -121,8 +122,8 @@ class Keeper:
             StoreError: It cannot be written.
         """
         rows = [self._row(entry) for entry in entries]
-        if rows and self.store is not None and self._is_open:
-            self.store.save(*rows)
+        if rows and self._opened is not None:
+            self._opened.save(*rows)
 
     def forget(self, entry: Entry) -> None:
         """Keep a unit no longer.
@@ -130,8 +131,8 @@ class Keeper:
         Raises:
             StoreError: That cannot be written.
         """
-        if self.store is not None and self._is_open:
-            self.store.forget(entry.name)
+        if self._opened is not None:
+            self._opened.forget(entry.name)
         _ = self._stored.pop(entry.name, None)
 
     def _row(self, entry: Entry, status: UnitStatus | None = None) -> StoredUnit:
@@ -140,7 +141,7 @@ class Keeper:
             version=next(self._versions),
             status=status or entry.status,
             enabled=entry.enabled,
-            paused=entry.is_pausing or entry.status == "paused",
+            paused=entry.is_held,
             runs=entry.runs,
             failures=entry.failures,
             scheduled_runs=entry.scheduled_runs,

@@ -9,6 +9,7 @@ from threading import Lock
 from loguru import logger
 
 from fusynk._core.callables import called, is_coroutine_function
+from fusynk._core.numbers import is_power_of_ten
 from fusynk.errors import InvalidDeclaration, shown
 from fusynk.manager.events import ManagerEvent, ManagerListener
 
@@ -109,7 +110,7 @@ class Listeners:
         """Count what a listener raised, and log it at the first, tenth, hundredth time."""
         name = called(function)
         failures = self.failures[name] = self.failures.get(name, 0) + 1
-        if str(failures).strip("0") == "1":
+        if is_power_of_ten(failures):
             with suppress(Exception):  # a sink that raises must not hurt the manager either
                 message = "A listener of a manager raised {} ({} so far); the manager goes on"
                 logger.bind(subscriber=name).warning(message, type(error).__name__, failures)

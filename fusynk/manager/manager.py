@@ -59,7 +59,7 @@ class Manager(Observable):
         self._clock = LoopClock()
         self._meter = Meter()
         self._registry = Registry(settings.timezone, settings.options)
-        super().__init__(settings.wall_clock, self._registry.name_of)
+        super().__init__(settings.wall_clock, self._registry.is_name_of)
         self._timetable = Timetable(self._clock, settings.wall_clock, draw)
         self._keeper = Keeper(settings.store, self._timetable, self._listeners)
         self._runs = Runs(self._listeners, self._timetable, self._keeper, self._clock, settings.wall_clock)

@@ -22,12 +22,12 @@ class Observable:
 
     Args:
         wall_clock: Returns the seconds since the epoch.
-        name_of: Returns the name that a unit is registered by.
+        is_name_of: Tells whether a name is that of a unit.
     """
 
-    def __init__(self, wall_clock: Callable[[], float], name_of: Callable[[object], object]) -> None:
+    def __init__(self, wall_clock: Callable[[], float], is_name_of: Callable[[str, object], bool]) -> None:
         self._listeners = Listeners(wall_clock)
-        self._name_of = name_of
+        self._is_name_of = is_name_of
 
     @overload
     def subscribe(self, function: ManagerListener, /) -> Callable[[], None]: ...
@@ -89,7 +89,8 @@ class Observable:
             return function
 
         def listen(event: ManagerEvent) -> None:
-            if getattr(event, "unit", None) == self._name_of(unit):  # which may be registered later
+            name = getattr(event, "unit", None)
+            if name is not None and self._is_name_of(name, unit):  # which may be registered later
                 function(event)
 
         listen.__qualname__ = called(function)

@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 
 from fusynk._core.limits import Limit
 from fusynk._core.model import Milestone
-from fusynk._core.numbers import check_seconds
+from fusynk._core.numbers import check_seconds, is_count
 from fusynk._core.options import RetryDelay, RetryOn
 from fusynk._core.printable import printable
 from fusynk.errors import InvalidOption, ManagerStopped, PieceCancelled, RunCancelled, shown
@@ -19,10 +19,9 @@ from fusynk.manager import events, pool_events
 from fusynk.manager.piece import Piece, PieceChanges, PieceEntry, PieceOptions, Work
 from fusynk.manager.pool_order import PoolOrder
 from fusynk.manager.pool_status import EndedPiece, PoolStatus, Simulation, SlotStatus, WaitingPiece
+from fusynk.manager.settings import FOR_THREADS
 
 A = TypeVar("A")
-
-_FOR_THREADS = 0.5  # seconds that a cancelled piece is given to leave its thread
 
 
 class Spawn(Protocol):
@@ -282,7 +281,7 @@ class Pool:
         running = [self._entries[name] for name in self._order.running.values()]
         for entry in running:
             entry.cancel(grace)
-        with anyio.move_on_after(grace + _FOR_THREADS):
+        with anyio.move_on_after(grace + FOR_THREADS):
             await self.join()
         for entry in running:
             entry.leave_threads()
@@ -375,7 +374,7 @@ class Pool:
         self._tell(events.MilestoneReached, milestone.name, milestone.values, None, milestone.step)
 
 
-def _checked_size(caller: str, size: object) -> int:
-    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+def _checked_size(caller: str, size: int) -> int:
+    if not is_count(size):
         raise InvalidOption(f"{caller}(size={shown(size)}): size must be a whole number from 0 up.")
     return size

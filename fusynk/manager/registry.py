@@ -1,7 +1,6 @@
 """The units of a manager, by name."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from types import ModuleType
 from typing import Any, cast
 
@@ -75,7 +74,7 @@ class Registry:
         if found is None:
             return None
         layer, instance = found
-        known = [entry for entry in self._entries.values() if entry.unit is layer and entry.instance is instance]
+        known = [entry for entry in self._entries.values() if entry.is_of(layer, instance)]
         if len(known) > 1:
             names = " and ".join(repr(entry.name) for entry in known)
             raise UnknownUnit(f"{layer.unit.name!r} is registered as {names}; ask by the name.")
@@ -83,14 +82,22 @@ class Registry:
             raise UnknownUnit(f"{layer.unit.name!r} is registered as another unit of that name; ask by the name.")
         return known[0] if known else None
 
-    def name_of(self, unit: object) -> object:
-        """Return the name that a unit has here, or, if it is not registered, its own."""
+    def is_name_of(self, name: str, unit: object) -> bool:
+        """Tell whether a unit has this name here, or, if it is not registered, of its own.
+
+        Args:
+            name: The name.
+            unit: The unit or a name.
+        """
         if isinstance(unit, str):
-            return unit
-        with suppress(UnknownUnit):
-            return self.find(unit).name
+            return unit == name
         found = normalise(unit)
-        return unit if found is None else found[0].unit.name
+        if found is None:
+            return False
+        entry = self._entries.get(name)
+        if entry is not None and entry.is_of(*found):
+            return True
+        return name == found[0].unit.name and not any(entry.is_of(*found) for entry in self._entries.values())
 
     def _unknown(self, unit: object) -> str:
         found = None if isinstance(unit, str) else normalise(unit)

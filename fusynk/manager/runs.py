@@ -103,7 +103,7 @@ class Runs:
             raise ManagerStopped(f"{name!r} was not run: the manager has been stopped; start it again first.")
         if not entry.enabled:
             raise UnitDisabled(f"{name!r} is disabled; call enable({name!r}) first.")
-        if entry.status == "paused" or entry.is_pausing:
+        if entry.is_held:
             raise UnitPaused(f"{name!r} is paused; call resume({name!r}) first.")
         if entry.status == "running":
             seconds = self._clock() - entry.started

@@ -13,6 +13,8 @@ from fusynk.errors import InvalidOption, UnknownOption, did_you_mean, shown
 from fusynk.manager.events import ManagerListener
 from fusynk.manager.store import Store
 
+FOR_THREADS = 0.5  # seconds that what was cancelled is given to leave its threads, before they are left behind
+
 _CALLER = "Manager"
 
 

@@ -66,7 +66,7 @@ class Timetable:
         """
         schedule = entry.schedule
         entry.tick, entry.due, entry.paused_since = None, None, self._clock()
-        if not entry.enabled or entry.status == "paused" or entry.is_pausing:
+        if not entry.may_run:
             return
         if schedule is None or entry.position is None or not entry.may_be_scheduled:
             self.enter(entry)

@@ -1,6 +1,5 @@
 """Names made harmless, one function for each place where they are shown. A name may be any string at all."""
 
-import re
 import unicodedata
 from html import escape
 
@@ -10,9 +9,6 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _OVER = frozenset({"Mn", "Me"})
 # Letters, marks and symbols that look like nothing: fillers, a joiner, the empty braille pattern.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-_BRACKET = re.compile(r"(\\*)\[")
-# What follows the bracket of a tag of rich: a whole tag, or the beginning of one that the text after the name may end.
-_TAG = re.compile(r"\Z|[a-z#/@][^\[]*?(?:\]|\Z)", re.DOTALL)
 
 
 def for_terminal(name: str, *, ascii_only: bool = False) -> str:
@@ -48,27 +44,6 @@ def _is_plain(char: str, *, ascii_only: bool) -> bool:
 
 def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
-
-
-def for_markup(name: str) -> str:
-    r"""Return a name for the markup of rich, to be written between tags: `[bold]` is one, `\[bold]` is text.
-
-    Markup knows no way to write `:smile:` as text: print it with `emoji=False`.
-
-    Args:
-        name: Any string.
-    """
-
-    def escaped(match: re.Match[str]) -> str:
-        backslashes = match[1]
-        # Before a tag two backslashes are one; before any other bracket only the last one counts.
-        if _TAG.match(match.string, match.end()):
-            backslashes *= 2
-        return f"{backslashes}\\["
-
-    text = for_terminal(name)
-    at_the_end = text[len(text.rstrip("\\")) :]  # before the tag that follows
-    return _BRACKET.sub(escaped, text) + at_the_end
 
 
 def for_xml(name: str) -> str:

@@ -592,6 +592,25 @@ def test_tick_runs_what_is_due_without_a_loop(backend: Backend) -> None:
     live(main, backend)
 
 
+def test_a_tick_lets_nothing_be_due_that_is_about_to_be_paused(backend: Backend) -> None:
+    async def main() -> None:
+        crew = Crew()
+        manager = managed(crew.worker("a", 5, every=10))
+        async with anyio.create_task_group() as group:
+            group.start_soon(manager.run, "a")
+            await anyio.sleep(1)
+            manager.pause("a")
+            assert await manager.tick() == ()
+            assert manager.get("a").next_run is None
+        assert manager.status("a") == "paused"
+        assert await manager.tick() == ()
+        manager.resume("a")
+        assert await manager.tick() == ("a",)
+        assert crew.starts("a") == [0, 5]
+
+    live(main, backend)
+
+
 def test_a_unit_registered_later_begins_at_once(backend: Backend) -> None:
     async def main() -> None:
         crew = Crew()

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from fusynk import Manager, errors
+from fusynk import Graph, Manager, errors
 from fusynk.manager import events
 from fusynk.manager.events import ManagerEvent
 from fusynk.manager.store import MemoryStore
@@ -231,6 +231,71 @@ def test_what_cannot_listen_is_refused(wrong: Any) -> None:
     for call in calls:
         with pytest.raises(errors.InvalidDeclaration, match="plain function"):
             call()
+
+
+def test_a_hook_of_one_unit_hears_its_runs_and_no_others_whatever_becomes_of_it(backend: Backend) -> None:
+    async def main() -> None:
+        crew, heard_of = Crew(), list[str]()
+        one, other, twin = crew.worker("one"), crew.worker("other"), crew.worker("one")
+
+        async def heard_from(*names: str) -> list[str]:
+            heard_of.clear()
+            for name in names:
+                await manager.run(name)
+            return list(heard_of)
+
+        manager = managed(other)
+        _ = manager.on_start(lambda event: heard_of.append(event.unit), unit=one)
+        assert await heard_from("other") == []
+        manager.register(one)
+        assert await heard_from("one", "other") == ["one"]
+        manager.update("one", every=10, retries=1)
+        assert await heard_from("one", "other") == ["one"]
+        manager.release("one")
+        manager.register(one, name="renamed")
+        manager.register(twin)
+        assert await heard_from("renamed", "one", "other") == ["renamed"]
+        manager.register(one, name="again")
+        assert await heard_from("renamed", "again", "one") == ["renamed", "again"]
+        manager.release("renamed")
+        manager.release("again")
+        assert await heard_from("one", "other") == ["one"]  # by its name, as what has taken its place
+
+    live(main, backend)
+
+
+def test_a_hook_hears_of_a_unit_that_somebody_who_was_told_before_released(backend: Backend) -> None:
+    async def main() -> None:
+        crew, heard_of = Crew(), list[str]()
+        one = crew.worker("one")
+        manager = managed(one)
+        _ = manager.on_complete(lambda _: manager.release("one"))
+        _ = manager.on_complete(lambda event: heard_of.append(event.unit), unit=one)
+        await manager.run("one")
+        assert manager.units == ()
+        assert heard_of == ["one"]
+
+    live(main, backend)
+
+
+def test_a_hook_of_a_method_hears_of_its_own_instance_alone(backend: Backend) -> None:
+    graph = Graph("ports")
+
+    class Port:
+        @graph.worker
+        async def sync(self) -> None: ...
+
+    async def main() -> None:
+        rome, oslo, heard_of = Port(), Port(), list[str]()
+        manager = managed()
+        manager.register(rome.sync, name="rome")
+        manager.register(oslo.sync, name="oslo")
+        _ = manager.on_complete(lambda event: heard_of.append(event.unit), unit=oslo.sync)
+        for name in manager.units:
+            await manager.run(name)
+        assert heard_of == ["oslo"]
+
+    live(main, backend)
 
 
 @pytest.mark.parametrize("wrong", [int, "UnitStarted", 3])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fusynk.render import layout
 from fusynk.render.cells import clipped, in_ascii, width_of
 from fusynk.render.dot import to_dot
-from fusynk.render.escape import for_dot, for_markup, for_mermaid, for_terminal, for_xml
+from fusynk.render.escape import for_dot, for_mermaid, for_terminal, for_xml
 from fusynk.render.layout import lay_out
 from fusynk.render.marks import ROOM, Mark
 from fusynk.render.mermaid import to_mermaid
@@ -88,29 +88,6 @@ def test_what_is_harmless_stays_as_it_is() -> None:
 )
 def test_what_steers_or_hides_is_spelled_out(name: str, shown: str) -> None:
     assert for_terminal(name) == shown
-
-
-@settings(max_examples=300)
-@given(any_name)
-def test_markup_shows_the_name_and_the_tags_around_it_still_hold(name: str) -> None:
-    markup = pytest.importorskip("rich.markup")
-    text = markup.render(f"[bold]{for_markup(name)}[/bold] [red]after[/red]", emoji=False)
-
-    shown = for_terminal(name)
-    if re.search(r"\\\[[^\]]*\Z", shown):  # a bracket left open: its backslashes are written twice, to be safe
-        assert text.plain.replace("\\", "") == f"{shown} after".replace("\\", "")
-    else:
-        assert text.plain == f"{shown} after"
-    assert [str(span.style) for span in text.spans] == ["bold", "red"]
-    assert [text.plain[span.start : span.end] for span in text.spans] == [text.plain.removesuffix(" after"), "after"]
-
-
-@settings(max_examples=500)
-@given(st.text("\\[]/@#=ab ", max_size=8), st.sampled_from(["]", "b]", "=red]", " a b]"]))
-def test_a_name_never_becomes_a_tag_with_what_follows(name: str, follows: str) -> None:
-    markup = pytest.importorskip("rich.markup")
-
-    assert markup.render(for_markup(name) + follows, emoji=False).spans == []
 
 
 @settings(max_examples=300)

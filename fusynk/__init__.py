@@ -28,6 +28,7 @@ from fusynk.plan import Plan
 from fusynk.run import Run
 
 if TYPE_CHECKING:
+    from fusynk.journals import SqliteJournal
     from fusynk.manager.manager import Manager
 
 # A library stays silent until its user asks, as loguru recommends: `logger.enable("fusynk")`.
@@ -56,6 +57,7 @@ __all__ = [
     "Run",
     "RunHandle",
     "Skipped",
+    "SqliteJournal",
     "StepContext",
     "Succeeded",
     "Worker",
@@ -78,10 +80,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Load the Manager for those who use it."""
+    """Load the Manager and the journal for those who use them."""
     if name == "Manager":
         from fusynk.manager.manager import Manager  # noqa: PLC0415 - as said
 
         return Manager
+    if name == "SqliteJournal":
+        from fusynk.journals.sqlite import SqliteJournal  # noqa: PLC0415 - as said
+
+        return SqliteJournal
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)

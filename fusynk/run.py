@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 from fusynk._core.markers import Artifact
 from fusynk._core.memory import peak_memory
 from fusynk._core.model import (
+    UNRECORDED,
     AttemptRecord,
     Cancelled,
     Ending,
@@ -358,8 +359,11 @@ class Run(Generic[A_co]):
         outcome = self._outcome(index)
         name = self._scheduler.name_of(index)
         match outcome:
-            case Succeeded(artifact):
+            case Succeeded(artifact) if artifact is not UNRECORDED:
                 return artifact
+            case Succeeded():
+                message = f"{name!r} has no artifact here: it is a resource, and an earlier process used it."
+                raise ArtifactUnavailable(message)
             case Failed(error):
                 message = f"{name!r} has no artifact: it failed with {type(error).__name__}. Ask run.outcome({name!r})."
                 raise ArtifactUnavailable(message) from error

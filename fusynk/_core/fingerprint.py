@@ -77,7 +77,9 @@ def describe_plan(program: Program) -> bytes:
     Args:
         program: The plan.
     """
-    described = {program.wiring.names[step]: _described(program, step) for step in program.wiring.steps()}
+    names = program.wiring.names
+    steps = sorted(program.wiring.steps(), key=names.__getitem__)  # their order in the plan may change with priorities
+    described = {names[step]: _described(program, step) for step in steps}
     return zlib.compress(msgspec.json.encode(described), 1)
 
 

@@ -24,6 +24,19 @@ class Unset(enum.Enum):
 UNSET = Unset.UNSET
 
 
+class Unrecorded(enum.Enum):
+    """The type of `UNRECORDED`, which stands for what an earlier process yielded as a resource."""
+
+    UNRECORDED = "unrecorded"
+
+    def __repr__(self) -> str:
+        """Read well in outcomes."""
+        return "UNRECORDED"
+
+
+UNRECORDED = Unrecorded.UNRECORDED
+
+
 class Status(enum.IntEnum):
     """Where a step is. The numbers fit a byte, so a run keeps one bytearray of them."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -19,9 +19,6 @@ from fusynk.errors import DamagedJournal, UnrecordableUnit, Unstorable
 if TYPE_CHECKING:
     from fusynk._core.program import Program
     from fusynk._core.registry import AnyLayer
-
-UNRECORDED: Final = object()
-"""Stands for the artifact of a resource of a run that has ended; it was never recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from fusynk._core.envelope import Record
-from fusynk._core.model import SkipCause, Skipped, Status
-from fusynk._core.recording import UNRECORDED, Recording
+from fusynk._core.model import UNRECORDED, SkipCause, Skipped, Status
+from fusynk._core.recording import Recording
 from fusynk.errors import DamagedJournal
 
 if TYPE_CHECKING:

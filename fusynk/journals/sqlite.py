@@ -217,11 +217,14 @@ class SqliteJournal:
                 connection.execute("COMMIT")
             run.state = state
 
-        self._opened().call(end_now)
+        writer = self._opened()
+        writer.wake(run)  # whoever appended may have been interrupted before
+        writer.call(end_now)
 
     def _release(self, run: JournalledRun) -> None:
         writer = self._writer
         if writer is not None and run in self._claims:
+            writer.wake(run)
             writer.call(lambda: self._give_free(run))
 
     @contextmanager

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 import msgspec
 
 from fusynk._core.printable import cut
-from fusynk._core.sameness import difference
+from fusynk._core.sameness import Comparer, comparer_of, difference
 from fusynk.errors import DamagedJournal, StoredError, Unstorable
 
 CODEC: Final = "json"
@@ -100,7 +100,8 @@ class Codec:
                 "Annotate what can be told apart, such as one dataclass or msgspec structs with tags."
             )
             raise Unstorable(message, step="", type_name=name) from error
-        return ArtifactCodec(self, self._encoder, decoder)
+        are_same = comparer_of(None if annotation in list(self.encoders) else annotation)
+        return ArtifactCodec(self._encoder.encode, decoder.decode, are_same, self.encoders, self.sizes.most)
 
     def in_fixed_order(self, values: AbstractSet[object]) -> list[object]:
         """Return the values of a set in an order that is the same in every process.
@@ -160,12 +161,21 @@ class Codec:
 class ArtifactCodec:
     """Codes artifacts of one type. It may be used by several threads at once."""
 
-    __slots__ = ("_codec", "_decoder", "_encoder")
+    __slots__ = ("_are_same", "_conversions", "_decode", "_encode", "_most")
 
-    def __init__(self, codec: Codec, encoder: msgspec.json.Encoder, decoder: "msgspec.json.Decoder[Any]") -> None:
-        self._codec = codec
-        self._encoder = encoder
-        self._decoder = decoder
+    def __init__(
+        self,
+        encode: Callable[[object], bytes],
+        decode: Callable[[bytes], object],
+        are_same: Comparer,
+        conversions: Mapping[type, Callable[[object], object]],
+        most: int,
+    ) -> None:
+        self._encode = encode
+        self._decode = decode
+        self._are_same = are_same
+        self._conversions = conversions
+        self._most = most
 
     def encode(self, artifact: object, *, step: str) -> bytes:
         """Return an artifact as bytes, from which it was read back to see that it is the same.
@@ -178,13 +188,14 @@ class ArtifactCodec:
             Unstorable: It cannot be stored, would come back as something else, or is too large.
         """
         try:
-            payload = self._encoder.encode(artifact)
+            payload = self._encode(artifact)
         except Exception as error:  # the artifact's class and the conversions are the user's
             raise _unstorable(step, artifact, f": {_reason(error)}") from error
-        if len(payload) > self._codec.sizes.most:
-            raise _too_large(step, artifact, len(payload), self._codec.sizes.most)
+        if len(payload) > self._most:
+            raise _too_large(step, artifact, len(payload), self._most)
         try:
-            found = difference(artifact, self._decoder.decode(payload), self._codec.encoders)
+            read = self._decode(payload)
+            found = "" if self._are_same(artifact, read) else difference(artifact, read, self._conversions)
         except Exception as error:  # as above
             raise _unstorable(step, artifact, f": {_reason(error)}", len(payload)) from error
         if found:
@@ -201,7 +212,7 @@ class ArtifactCodec:
             DamagedJournal: It is something else, or of another type than is annotated now.
         """
         try:
-            return cast("object", self._decoder.decode(payload))
+            return self._decode(payload)
         except Exception as error:  # the classes are the user's
             raise _unreadable(error) from error
 

@@ -1,9 +1,9 @@
 """The envelope of a record: what a step came to, bound to its run and plan, under a checksum."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final, Literal, TypeAlias, TypeVar, get_args
+from typing import Final, Literal, NoReturn, TypeAlias, TypeVar, get_args
 
 import msgspec
 
@@ -19,8 +19,8 @@ run off; or that a step was undone."""
 FINAL: Final[frozenset[str]] = frozenset(get_args(FinalKind))
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What one step or item came to, or one attempt of it.
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True, forbid_unknown_fields=True):
+    """What one step or item came to, or one attempt of it. An envelope holds the attributes in this order.
 
     Attributes:
         step: Its name; an item of a fan-out is `name[i]`.
@@ -49,20 +49,15 @@ class LaterEnvelope(BrokenEnvelope):
     """An envelope was written by a later version."""
 
 
-class _Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+class _Names(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     run_id: bytes
     fingerprint: bytes
-    number: int
-    step: bytes
-    attempt: int
-    kind: RecordKind
-    started: float
-    ended: float
-    codec: str
 
 
-_encode_header: Final = msgspec.msgpack.Encoder().encode
-_decode_header: Final = msgspec.msgpack.Decoder(_Header).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_names: Final = msgspec.msgpack.Decoder(_Names).decode
+_decode_numbered: Final = msgspec.msgpack.Decoder(tuple[int, Record]).decode
+_decode_oddly: Final = msgspec.msgpack.Decoder(tuple[int, tuple[bytes, int, str, bytes, float, float, str]]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +80,13 @@ class Seal:
 
     run_id: str
     fingerprint: str
-    _names: tuple[bytes, bytes] = field(init=False, repr=False)
+    _names: bytes = field(init=False, repr=False)
+    _head: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_names", (text_to_bytes(self.run_id), text_to_bytes(self.fingerprint)))
+        names = _encode(_Names(text_to_bytes(self.run_id), text_to_bytes(self.fingerprint)))
+        object.__setattr__(self, "_names", names)
+        object.__setattr__(self, "_head", _head_of(names))
 
     def close(self, number: int, record: Record) -> bytes:
         """Return the envelope of a record.
@@ -97,19 +95,21 @@ class Seal:
             number: Which record of the run it is, from 1.
             record: The record.
         """
-        header = _encode_header(
-            _Header(
-                *self._names,
-                number,
-                text_to_bytes(record.step),
-                record.attempt,
-                record.kind,
-                record.started,
-                record.ended,
-                record.codec,
-            )
-        )
-        return sealed(header, record.payload)
+        return self.close_all(number, [record])[0]
+
+    def close_all(self, first: int, records: Iterable[Record]) -> list[bytes]:
+        """Return the envelopes of records that follow each other.
+
+        Args:
+            first: Which record of the run the first of them is, from 1.
+            records: The records.
+        """
+        head = self._head
+        try:
+            numbered = [head + _encode(numbered) for numbered in enumerate(records, first)]
+            return [blake2b(rest).digest()[:_DIGEST] + rest for rest in numbered]
+        except UnicodeEncodeError:
+            return [_summed(head + _oddly_encoded(*numbered)) for numbered in enumerate(records, first)]
 
     def open(self, number: int, envelope: object) -> Record:
         """Return the record in an envelope.
@@ -122,23 +122,32 @@ class Seal:
             BrokenEnvelope: It is torn or was changed, or belongs to another run, plan or place.
             LaterEnvelope: It was written by a later version.
         """
-        encoded, payload = opened(envelope)
-        header = decoded(_decode_header, encoded)
-        if header.run_id != self._names[0]:
-            raise BrokenEnvelope(f"it belongs to the run {bytes_to_text(header.run_id)!r}, not to {self.run_id!r}")
-        if header.fingerprint != self._names[1]:
-            raise BrokenEnvelope("it belongs to another plan")
-        if header.number != number:
-            raise BrokenEnvelope(f"it is number {header.number} of its run, and stands in the place of number {number}")
-        return Record(
-            step=bytes_to_text(header.step),
-            attempt=header.attempt,
-            kind=header.kind,
-            payload=payload,
-            started=header.started,
-            ended=header.ended,
-            codec=header.codec,
-        )
+        names, encoded = opened(envelope)
+        if names != self._names:
+            self._refuse(decoded(_decode_names, names))
+        found, record = decoded(_numbered_from_bytes, encoded)
+        if found != number:
+            raise BrokenEnvelope(f"it is number {found} of its run, and stands in the place of number {number}")
+        return record
+
+    def _refuse(self, found: _Names) -> NoReturn:
+        if found.run_id != text_to_bytes(self.run_id):
+            raise BrokenEnvelope(f"it belongs to the run {bytes_to_text(found.run_id)!r}, not to {self.run_id!r}")
+        raise BrokenEnvelope("it belongs to another plan")
+
+
+def _oddly_encoded(number: int, record: Record) -> bytes:
+    """Return the two as bytes where the name of the step is no valid text."""
+    _, *others = msgspec.structs.astuple(record)
+    return _encode((number, (text_to_bytes(record.step), *others)))
+
+
+def _numbered_from_bytes(encoded: bytes) -> tuple[int, Record]:
+    try:
+        return _decode_numbered(encoded)
+    except msgspec.ValidationError:
+        number, (step, *others) = _decode_oddly(encoded)
+        return number, msgspec.convert((bytes_to_text(step), *others), Record)
 
 
 def sealed(header: bytes, payload: bytes) -> bytes:
@@ -148,8 +157,15 @@ def sealed(header: bytes, payload: bytes) -> bytes:
         header: The one.
         payload: The other.
     """
-    rest = b"".join((VERSION.to_bytes(1, "big"), len(header).to_bytes(4, "big"), header, payload))
-    return blake2b(rest, digest_size=_DIGEST).digest() + rest
+    return _summed(b"".join((_head_of(header), payload)))
+
+
+def _head_of(header: bytes) -> bytes:
+    return b"".join((VERSION.to_bytes(1, "big"), len(header).to_bytes(4, "big"), header))
+
+
+def _summed(rest: bytes) -> bytes:
+    return blake2b(rest).digest()[:_DIGEST] + rest  # to pass a size takes longer than to cut
 
 
 def opened(envelope: object) -> tuple[bytes, bytes]:
@@ -165,7 +181,7 @@ def opened(envelope: object) -> tuple[bytes, bytes]:
     if not isinstance(envelope, bytes) or len(envelope) < _HEAD:
         raise BrokenEnvelope("it is no envelope")
     rest = envelope[_DIGEST:]
-    if blake2b(rest, digest_size=_DIGEST).digest() != envelope[:_DIGEST]:
+    if blake2b(rest).digest()[:_DIGEST] != envelope[:_DIGEST]:
         raise BrokenEnvelope("its checksum is wrong")
     if rest[0] != VERSION:
         raise LaterEnvelope(f"it has format {rest[0]}, and this fusynk knows formats up to {VERSION}")

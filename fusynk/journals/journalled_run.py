@@ -50,7 +50,7 @@ class JournalledRun:
         *,
         number: int,
         backend: Backend,
-        submit: "Callable[[tuple[JournalledRun, Record]], object]",
+        wake: "Callable[[JournalledRun], object]",
         on_commit: OnCommit,
         post: Poster | None,
     ) -> None:
@@ -65,7 +65,8 @@ class JournalledRun:
         self.refusal: JournalError | None = None
         self._complete = {record.step for record in self.records if record.kind in FINAL}
         self._backend = backend
-        self._submit = submit
+        self._pending: list[Record] = []
+        self._wake = wake
         self._on_commit = on_commit
         self._post = post
 
@@ -81,11 +82,26 @@ class JournalledRun:
         if not self.is_open or self.state.status != "open":
             raise self._closed()
         if record.kind in FINAL:
-            if record.step in self._complete:
+            step, complete = record.step, self._complete
+            if step in complete:
                 return False
-            self._complete.add(record.step)
-        self._submit((self, record))
+            complete.add(step)
+        pending = self._pending
+        pending.append(record)
+        if len(pending) == 1:  # else somebody has been told, and has not looked yet
+            self._wake(self)
         return True
+
+    def take(self) -> list[Record]:
+        """Return what waits to be written. One thread may take while another one appends."""
+        # The list stays the same one, and is empty at the end: only who appends to an empty one wakes somebody.
+        taken: list[Record] = []
+        pending = self._pending
+        while pending:
+            count = len(pending)
+            taken += pending[:count]
+            del pending[:count]
+        return taken
 
     def end(self, status: JournalStatus) -> None:
         """See `OpenRun`.

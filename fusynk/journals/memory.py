@@ -99,7 +99,7 @@ class MemoryJournal:
                 kept.records(),
                 number=0,
                 backend=self._backend,
-                submit=self._submit,
+                wake=self._keep,
                 on_commit=on_commit,
                 post=post,
             )
@@ -143,14 +143,15 @@ class MemoryJournal:
         for owner in owners:
             owner.release()
 
-    def _submit(self, appended: tuple[JournalledRun, Record]) -> None:
-        run, record = appended
+    def _keep(self, run: JournalledRun) -> None:
+        """Keep what was appended to a run."""
+        records = run.take()
         with self._lock:
             kept = self._runs[run.run_id]
-            run.count += 1
-            kept.envelopes.append(kept.seal.close(run.count, record))
-            kept.pending.append(record)
-            is_first = len(kept.pending) == 1
+            kept.envelopes += kept.seal.close_all(run.count + 1, records)
+            run.count += len(records)
+            is_first = not kept.pending
+            kept.pending += records
         if is_first:
             run.tell_later(lambda: self._taken(kept))
 

@@ -21,7 +21,6 @@ from fusynk.journals.claims import Claim, Held, this_process
 from fusynk.journals.journalled_run import Backend, JournalledRun, ended_state, run_locked, unknown_run
 from fusynk.journals.shared_file import SharedFile
 from fusynk.journals.sqlite_file import (
-    MOST_RECORDS,
     FoundRun,
     delete_run,
     epoch_of,
@@ -31,7 +30,7 @@ from fusynk.journals.sqlite_file import (
     runs_in,
     update_state,
 )
-from fusynk.journals.writer import Appended, Writer
+from fusynk.journals.writer import Group, Writer
 from fusynk.protocols import OnCommit, Poster
 
 _LONGEST_WAIT = 10_000  # milliseconds, for other processes that write to the file
@@ -129,7 +128,7 @@ class SqliteJournal:
                 records,
                 number=found.number,
                 backend=self._backend,
-                submit=writer.append,
+                wake=writer.wake,
                 on_commit=on_commit,
                 post=post,
             )
@@ -226,11 +225,14 @@ class SqliteJournal:
                 connection.execute("COMMIT")
             run.state = state
 
-        self._opened().call(end_now)
+        writer = self._opened()
+        writer.wake(run)  # whoever appended may have been interrupted before
+        writer.call(end_now)
 
     def _release(self, run: JournalledRun) -> None:
         writer = self._writer
         if writer is not None and run in self._claims:
+            writer.wake(run)
             writer.call(lambda: self._give_free(run))
 
     @contextmanager
@@ -244,35 +246,34 @@ class SqliteJournal:
 
     # In the thread that writes
 
-    def _commit(self, group: Sequence[Appended]) -> None:
-        """Write a group, all or none of it, but for runs that were taken over."""
-        records: dict[JournalledRun, list[Record]] = {}
-        for run, record in group:
-            records.setdefault(run, []).append(record)
-        refused: Mapping[JournalledRun, JournalError] = {}
-        failed: JournalError | None = None
+    def _commit(self, group: Group) -> Mapping[JournalledRun, JournalError]:
+        """Write a group, all or none of it, but for runs that were taken over; return what was not written, and why."""
         try:
-            refused = self._write(records)
+            refused = self._write(group)
         except JournalError as error:
-            failed = error
-        for run, its in records.items():
-            refusal = failed or refused.get(run)
-            if refusal is None:
-                run.count += len(its)
-            run.tell(its, refusal)
+            return dict.fromkeys(group, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, their owners wait
+            return dict.fromkeys(group, self._unexpected(error))
+        for run in group.keys() - refused:
+            run.count += len(group[run])
+        return refused
 
-    def _write(self, records: Mapping[JournalledRun, Sequence[Record]]) -> Mapping[JournalledRun, JournalError]:
+    def _unexpected(self, cause: Exception) -> JournalError:
+        error = JournalError(f"The journal {str(self.path)!r} cannot be written: {cause!r}.", path=str(self.path))
+        error.__cause__ = cause
+        return error
+
+    def _write(self, group: Group) -> Mapping[JournalledRun, JournalError]:
         refused: dict[JournalledRun, JournalError] = {}
         with self._writing() as connection:
-            rows: list[object] = []
-            for run, its in records.items():
+            for run, records in group.items():
                 try:
                     self._check_owned(connection, run)
                 except JournalError as error:
                     refused[run] = error
                 else:
-                    rows += _rows(run, its)
-            insert_records(connection, rows)
+                    envelopes = run.seal.close_all(run.count + 1, records)
+                    insert_records(connection, run.number, run.count + 1, envelopes)
             connection.execute("COMMIT")
         return refused
 
@@ -356,13 +357,6 @@ def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         with suppress(sqlite3.Error):  # what went wrong first is what is told
             connection.execute("ROLLBACK")
-
-
-def _rows(run: JournalledRun, records: Sequence[Record]) -> list[object]:
-    """Return the place and the envelope of each record, in turn."""
-    close, place = run.seal.close, run.number * MOST_RECORDS
-    numbered = enumerate(records, run.count + 1)
-    return [part for number, record in numbered for part in (place + number, close(number, record))]
 
 
 def _taken(former: RunState, owner: str, records: int) -> RunState:

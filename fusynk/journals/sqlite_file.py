@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from fusynk._core.envelope import BrokenEnvelope, LaterEnvelope, Record, Seal, bytes_to_text, opened, text_to_bytes
@@ -142,18 +143,23 @@ def epoch_of(connection: sqlite3.Connection, number: int) -> int | None:
     return None if row is None else row[0]
 
 
-def insert_records(connection: sqlite3.Connection, rows: Sequence[object]) -> None:
+def insert_records(connection: sqlite3.Connection, number: int, first: int, envelopes: Sequence[bytes]) -> None:
     """Add records, many by one statement: each statement gives the interpreter's lock away and waits to get it back.
 
     Args:
         connection: To the journal.
-        rows: The place of a record and its envelope, in turn.
+        number: The number of their run.
+        first: Which record of it the first of them is, from 1.
+        envelopes: The records, in their envelopes.
     """
-    begin, left = 0, len(rows) // 2
-    while left:
-        chunk = min(_LARGEST_CHUNK, 1 << (left.bit_length() - 1))
-        connection.execute(_INSERTS[chunk], rows[begin : begin + 2 * chunk])
-        begin, left = begin + 2 * chunk, left - chunk
+    place = number * MOST_RECORDS + first
+    begin, count = 0, len(envelopes)
+    while begin < count:
+        chunk = min(_LARGEST_CHUNK, 1 << ((count - begin).bit_length() - 1))
+        end = begin + chunk
+        places = range(place + begin, place + end)
+        connection.execute(_INSERTS[chunk], [*chain.from_iterable(zip(places, envelopes[begin:end], strict=True))])
+        begin = end
 
 
 def _problems(connection: sqlite3.Connection) -> Iterator[str]:

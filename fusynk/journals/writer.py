@@ -1,18 +1,19 @@
 """The one thread that writes: what comes meanwhile is written together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from queue import Empty, SimpleQueue
 from threading import Event, ExceptHookArgs, Lock, Thread, excepthook
 from typing import Generic, TypeAlias, TypeVar
 
 from fusynk._core.envelope import Record
-from fusynk.errors import JournalClosed
+from fusynk.errors import JournalClosed, JournalError
 from fusynk.journals.journalled_run import JournalledRun
 
 LARGEST_GROUP = 4096
 T = TypeVar("T")
 
-Appended: TypeAlias = tuple[JournalledRun, Record]
+Group: TypeAlias = dict[JournalledRun, list[Record]]
+"""What is written at once, by run."""
 
 
 class _Call(Generic[T]):
@@ -45,20 +46,22 @@ class Writer:
     """Writes groups of records, and makes calls between them, in the order in which they came.
 
     Attributes:
-        append: Has a record of a run written.
+        wake: Says that a run has records to be written where it had none.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Appended]], None], beat: Callable[[], float | None]) -> None:
+    def __init__(
+        self, commit: Callable[[Group], Mapping[JournalledRun, JournalError]], beat: Callable[[], float | None]
+    ) -> None:
         """Begin.
 
         Args:
-            commit: Writes a group, and tells what became of it. It never raises.
+            commit: Writes a group, and returns for which runs it could not, and why. It never raises.
             beat: Is called now and then, and returns in how many seconds it wants to be again, or `None`.
         """
         self._commit = commit
         self._beat = beat
-        self._queue: SimpleQueue[Appended | _Call[object] | None] = SimpleQueue()
-        self.append: Callable[[Appended], None] = self._queue.put
+        self._queue: SimpleQueue[JournalledRun | _Call[object] | None] = SimpleQueue()
+        self.wake: Callable[[JournalledRun], None] = self._queue.put
         self._lock = Lock()
         self._is_stopped = False
         self._thread = Thread(target=self._run, name="fusynk-journal", daemon=True)
@@ -89,36 +92,50 @@ class Writer:
         self._thread.join()
         while not self._queue.empty():  # what came in the moment in which it was closed
             item = self._queue.get()
-            if isinstance(item, tuple):
-                item[0].tell([item[1]], _closed())
+            if isinstance(item, JournalledRun) and (records := item.take()):
+                item.tell(records, _closed())
 
     def _run(self) -> None:
         while True:
-            group, other = self._next()
-            if group:
-                try:
-                    self._commit(group)
-                except Exception as error:  # noqa: BLE001 - of the owner's function; the other owners go on
-                    excepthook(ExceptHookArgs((type(error), error, error.__traceback__, self._thread)))
+            waiting, other = self._next()
+            for group in _parts(waiting):
+                self._write(group)
             if isinstance(other, _Call):
                 other.make()
             elif other == "stop":
                 return
 
-    def _next(self) -> "tuple[list[Appended], _Call[object] | str]":
+    def _write(self, group: Group) -> None:
+        """Write a group and have its owners told, each of whom may fail at that without harm to others."""
+        refused = self._commit(group)
+        for run, records in group.items():
+            try:
+                run.tell(records, refused.get(run))
+            except Exception as error:  # noqa: BLE001 - of the owner's function; the other owners go on
+                excepthook(ExceptHookArgs((type(error), error, error.__traceback__, self._thread)))
+
+    def _next(self) -> "tuple[Group, _Call[object] | str]":
         """Return what is there to be written, and what to do after it."""
-        group: list[Appended] = []
+        waiting: Group = {}
         try:
             item = self._queue.get(timeout=self._beat())
-            while isinstance(item, tuple) and len(group) < LARGEST_GROUP - 1:
-                group.append(item)
+            while isinstance(item, JournalledRun):
+                if records := item.take():  # else they were taken while the run said that they were there
+                    waiting.setdefault(item, []).extend(records)
                 item = self._queue.get_nowait()
         except Empty:
-            return group, ""
-        if isinstance(item, tuple):
-            group.append(item)
-            return group, ""
-        return group, "stop" if item is None else item
+            return waiting, ""
+        return waiting, "stop" if item is None else item
+
+
+def _parts(waiting: Group) -> Iterator[Group]:
+    """Yield what is written at once: all, if it is not too much for that."""
+    if waiting and sum(map(len, waiting.values())) <= LARGEST_GROUP:
+        yield waiting
+        return
+    for run, records in waiting.items():
+        for first in range(0, len(records), LARGEST_GROUP):
+            yield {run: records[first : first + LARGEST_GROUP]}
 
 
 def _closed() -> JournalClosed:

@@ -178,7 +178,21 @@ class ArtifactCodec:
         self._most = most
 
     def encode(self, artifact: object, *, step: str) -> bytes:
-        """Return an artifact as bytes, from which it was read back to see that it is the same.
+        """Return an artifact as bytes. See `keep`.
+
+        Args:
+            artifact: The artifact.
+            step: The name of the step that returned it, for errors.
+
+        Raises:
+            Unstorable: It cannot be kept.
+        """
+        return self.keep(artifact, step=step)[0]
+
+    def keep(self, artifact: object, *, step: str) -> tuple[bytes, object]:
+        """Return an artifact as bytes, and what is read from them: the same, but an int may have become a float.
+
+        Whoever goes on with what was read does so as anybody would later on.
 
         Args:
             artifact: The artifact.
@@ -200,7 +214,7 @@ class ArtifactCodec:
             raise _unstorable(step, artifact, f": {_reason(error)}", len(payload)) from error
         if found:
             raise _unstorable(step, artifact, found, len(payload))
-        return payload
+        return payload, read
 
     def decode(self, payload: bytes) -> object:
         """Return the artifact that was encoded.

@@ -1,6 +1,6 @@
 """The envelope of a record: what a step came to, bound to its run and plan, under a checksum."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, Literal, NoReturn, TypeAlias, TypeVar, get_args
@@ -56,8 +56,10 @@ class _Names(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_names: Final = msgspec.msgpack.Decoder(_Names).decode
-_decode_numbered: Final = msgspec.msgpack.Decoder(tuple[int, Record]).decode
-_decode_oddly: Final = msgspec.msgpack.Decoder(tuple[int, tuple[bytes, int, str, bytes, float, float, str]]).decode
+_decode_numbered: Final = msgspec.msgpack.Decoder(tuple[int, list[Record]]).decode
+_decode_oddly: Final = msgspec.msgpack.Decoder(
+    tuple[int, list[tuple[bytes, int, str, bytes, float, float, str]]]
+).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +97,20 @@ class Seal:
             number: Which record of the run it is, from 1.
             record: The record.
         """
-        return self.close_all(number, [record])[0]
+        return self.close_all(number, [record])
 
-    def close_all(self, first: int, records: Iterable[Record]) -> list[bytes]:
-        """Return the envelopes of records that follow each other.
+    def close_all(self, first: int, records: Sequence[Record]) -> bytes:
+        """Return one envelope of records that follow each other.
 
         Args:
             first: Which record of the run the first of them is, from 1.
             records: The records.
         """
-        head = self._head
         try:
-            numbered = [head + _encode(numbered) for numbered in enumerate(records, first)]
-            return [blake2b(rest).digest()[:_DIGEST] + rest for rest in numbered]
+            numbered = _encode((first, records))
         except UnicodeEncodeError:
-            return [_summed(head + _oddly_encoded(*numbered)) for numbered in enumerate(records, first)]
+            numbered = _encode((first, [_odd_parts(record) for record in records]))
+        return _summed(self._head + numbered)
 
     def open(self, number: int, envelope: object) -> Record:
         """Return the record in an envelope.
@@ -122,13 +123,29 @@ class Seal:
             BrokenEnvelope: It is torn or was changed, or belongs to another run, plan or place.
             LaterEnvelope: It was written by a later version.
         """
+        records = self.open_all(number, envelope)
+        if len(records) != 1:
+            raise BrokenEnvelope(f"it holds {len(records)} records")
+        return records[0]
+
+    def open_all(self, first: int, envelope: object) -> list[Record]:
+        """Return the records in an envelope.
+
+        Args:
+            first: Which record of the run the first of them should be.
+            envelope: What `close_all` returned.
+
+        Raises:
+            BrokenEnvelope: It is torn or was changed, or belongs to another run, plan or place.
+            LaterEnvelope: It was written by a later version.
+        """
         names, encoded = opened(envelope)
         if names != self._names:
             self._refuse(decoded(_decode_names, names))
-        found, record = decoded(_numbered_from_bytes, encoded)
-        if found != number:
-            raise BrokenEnvelope(f"it is number {found} of its run, and stands in the place of number {number}")
-        return record
+        found, records = decoded(_numbered_from_bytes, encoded)
+        if found != first:
+            raise BrokenEnvelope(f"it is number {found} of its run, and stands in the place of number {first}")
+        return records
 
     def _refuse(self, found: _Names) -> NoReturn:
         if found.run_id != text_to_bytes(self.run_id):
@@ -136,18 +153,31 @@ class Seal:
         raise BrokenEnvelope("it belongs to another plan")
 
 
-def _oddly_encoded(number: int, record: Record) -> bytes:
-    """Return the two as bytes where the name of the step is no valid text."""
+def count_in(envelope: object) -> int:
+    """Return how many records are in an envelope, of whatever run.
+
+    Args:
+        envelope: What `close_all` returned.
+
+    Raises:
+        BrokenEnvelope: It is torn or was changed.
+        LaterEnvelope: It was written by a later version.
+    """
+    return len(decoded(_numbered_from_bytes, opened(envelope)[1])[1])
+
+
+def _odd_parts(record: Record) -> tuple[object, ...]:
+    """Return what a record consists of where the name of a step may be no valid text."""
     _, *others = msgspec.structs.astuple(record)
-    return _encode((number, (text_to_bytes(record.step), *others)))
+    return (text_to_bytes(record.step), *others)
 
 
-def _numbered_from_bytes(encoded: bytes) -> tuple[int, Record]:
+def _numbered_from_bytes(encoded: bytes) -> tuple[int, list[Record]]:
     try:
         return _decode_numbered(encoded)
     except msgspec.ValidationError:
-        number, (step, *others) = _decode_oddly(encoded)
-        return number, msgspec.convert((bytes_to_text(step), *others), Record)
+        first, odd = _decode_oddly(encoded)
+        return first, msgspec.convert([(bytes_to_text(step), *others) for step, *others in odd], list[Record])
 
 
 def sealed(header: bytes, payload: bytes) -> bytes:

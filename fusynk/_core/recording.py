@@ -80,7 +80,7 @@ class Recording:
             new: Those that are given.
         """
         named = zip(self.inputs, old, new, strict=True)
-        return [name for name, one, other in named if difference(one, other, self.codec.encoders)]
+        return [name for name, one, other in named if difference(other, one, self.codec.encoders)]
 
 
 def recording_of(program: "Program", codec: Codec) -> Recording:

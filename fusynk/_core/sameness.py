@@ -1,4 +1,4 @@
-"""Whether what was read is what had been written: equal, and of the same types all the way down."""
+"""Whether what was read is what had been written: equal, and of the same types all the way down, but for floats."""
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -51,7 +51,9 @@ def comparer_of(kind: object) -> Comparer:
 
 
 def difference(one: object, other: object, conversions: Mapping[type, Converted]) -> Difference:
-    """Return where and how two values differ, as in "[3].price: an int would come back as a float"; empty if nowhere.
+    """Return where and how two values differ, as in "[3].price: a list would come back as a tuple"; empty if nowhere.
+
+    An int may come back as the float that it equals: it may stand for one everywhere.
 
     Args:
         one: What was written.
@@ -63,6 +65,8 @@ def difference(one: object, other: object, conversions: Mapping[type, Converted]
     """
     kind = type(one)
     if kind is not type(other):
+        if kind is int and type(other) is float and one == other:
+            return ""
         return f": {_article(kind)} would come back as {_article(type(other))}"
     if _are_plain(one, other):
         return ""

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 import anyio
@@ -14,6 +15,7 @@ from fusynk._core.journalled import JournalStatus
 from fusynk._core.model import CancelledBy, Skipped, Status
 from fusynk._core.replay import NO_CODEC, Known, skip_to_bytes
 from fusynk._core.resuming import ResumingScheduler
+from fusynk._core.scheduler import Scheduler
 from fusynk._runtime.blocking import call_to_the_end
 from fusynk.errors import JournalError, Unstorable
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from fusynk._core.recording import Recording
+from fusynk._core.records import NEVER
     from fusynk._runtime.opening import OpenedRun
     from fusynk._runtime.runner import Runner
 
@@ -52,9 +55,13 @@ class Durable:
         self._replay = opened.replay
         recording = cast("Recording", run.program.recording)
         self._codec, self._artifacts, self._derived = recording.codec, recording.artifacts, recording.derived
-        self._append = opened.journalled.append
+        self._warn_above = recording.codec.sizes.warn_above
+        self._add = opened.journalled.add
         self._scheduler = self._attached(cast("ResumingScheduler", run.scheduler))
-        self._succeed = run.succeed
+        self._succeed = run.succeed if self._scheduler.watchers else partial(Scheduler.succeed, self._scheduler)
+        self._names, self._base = run.program.wiring.names, self._scheduler.base
+        self._started, self._ended = run.records.started, run.records.ended
+        self._attempts, self._recovered = run.records.numbers, run.records.recovered
         self._wall = time.time() - run.clock()
         self._pending: deque[tuple[int, RecordKind, object]] = deque()
         self._told: deque[tuple[int, JournalError | None]] = deque()
@@ -86,7 +93,7 @@ class Durable:
     def _note_known(self, index: int, known: Known) -> None:
         self.replayed.append(self._scheduler.name_of(index))
         if known.is_recovered:
-            self._run.records.recovered.add(index)
+            self._recovered.add(index)
 
     # What becomes of steps
 
@@ -97,22 +104,31 @@ class Durable:
             index: The step or item.
             artifact: What it returned.
         """
-        scheduler = self._scheduler
-        step = scheduler.step_of(index)
-        if step in self._derived:
-            self._follow(index, "succeeded", artifact)
+        is_step = index < self._base
+        coder = self._artifacts[index if is_step else self._scheduler.step_of(index)]
+        if coder is None:
+            self._succeed_for_now(index, artifact)
             return None
-        coder, payload = self._artifacts[step], b""
-        if coder is not None:
-            try:
-                payload = coder.encode(artifact, step=scheduler.name_of(index))
-            except Unstorable as error:
-                return error
-            if self._codec.sizes.is_large(payload):
-                self._run.warn(index, f"An artifact of {len(payload):,} bytes is large for a journal")
-        kind: RecordKind = "recovered" if index in self._run.records.recovered else "succeeded"
-        self._record(index, kind, payload, artifact, codec=CODEC if coder is not None else NO_CODEC)
+        name = self._names[index] if is_step else self._scheduler.name_of(index)
+        try:
+            payload, artifact = coder.keep(artifact, step=name)
+        except Unstorable as error:
+            return error
+        if len(payload) > self._warn_above:
+            self._run.warn(index, f"An artifact of {len(payload):,} bytes is large for a journal")
+        started, ended = self._started[index] + self._wall, self._ended[index] + self._wall
+        kind: RecordKind = "recovered" if index in self._recovered else "succeeded"
+        attempt = self._attempts.get(index, 1)
+        record = Record(step=name, attempt=attempt, kind=kind, payload=payload, started=started, ended=ended)
+        self._write(index, record, artifact)
         return None
+
+    def _succeed_for_now(self, index: int, artifact: object) -> None:
+        """Let follow what no other process can use; of resources it is noted that they were there."""
+        if self._scheduler.step_of(index) in self._derived:
+            self._follow(index, "succeeded", artifact)
+        else:
+            self._record(index, "succeeded", b"", artifact, codec=NO_CODEC)
 
     def fail(self, index: int, error: BaseException) -> None:
         """Record that a step or an item failed for good, under a policy that lets the run go on.
@@ -147,29 +163,31 @@ class Durable:
         self._record(step, "skipped", skip_to_bytes(skipped), skipped)
 
     def _record(self, index: int, kind: RecordKind, payload: bytes, value: object, *, codec: str = CODEC) -> None:
-        records, wall = self._run.records, self._wall
-        was_called = index < len(records.started) and records.started[index] >= 0
-        record = Record(
-            step=self._scheduler.name_of(index),
-            attempt=records.attempt_of(index) if kind != "skipped" else 0,
-            kind=kind,
-            payload=payload,
-            started=records.started[index] + wall if was_called else 0.0,
-            ended=records.ended[index] + wall if was_called else 0.0,
-            codec=codec,
+        name = self._names[index] if index < self._base else self._scheduler.name_of(index)
+        attempt, started, ended = self._attempts.get(index, 1), 0.0, 0.0
+        if kind == "skipped":
+            attempt = 0
+        elif index < len(self._started) and self._started[index] != NEVER:
+            started, ended = self._started[index] + self._wall, self._ended[index] + self._wall
+        self._write(
+            index,
+            Record(step=name, attempt=attempt, kind=kind, payload=payload, started=started, ended=ended, codec=codec),
+            value,
         )
-        self._write(index, record, value)
 
     def _write(self, index: int, record: Record, value: object) -> None:
         try:
-            is_first = self._append(record)
+            if self._add(record):
+                self._pending.append((index, record.kind, value))
+            else:  # the mark of a resource, which is set up in each process
+                self._follow(index, record.kind, value)
         except JournalError as error:
             self._break(index, error)
-            return
-        if is_first:
-            self._pending.append((index, record.kind, value))
-        else:  # the mark of a resource, which is set up in each process
-            self._follow(index, record.kind, value)
+
+    def flush(self) -> None:
+        """Have written what is recorded, because others have their turn now."""
+        if self._pending:
+            self._journalled.flush()
 
     # What is committed
 
@@ -187,13 +205,16 @@ class Durable:
 
     def acknowledge(self) -> None:
         """Let follow what is committed."""
+        run, succeed, next_pending = self._run, self._succeed, self._pending.popleft
         while self._told:
             count, error = self._told.popleft()
             for _ in range(count):
-                index, kind, value = self._pending.popleft()
+                index, kind, value = next_pending()
                 if error is not None:
                     self._break(index, error)
-                elif index != _RUN and kind != "attempted":
+                elif kind == "succeeded" and not run.stopping:
+                    succeed(index, value)
+                elif kind in _STATES:
                     self._follow(index, kind, value)
 
     def _follow(self, index: int, kind: RecordKind, value: object) -> None:
@@ -224,6 +245,7 @@ class Durable:
         late: BaseException | None = None
         with CancelScope(shield=True):
             while self._pending:
+                self.flush()
                 self._bell = anyio.Event()
                 late = await self._news(self._bell) or late
                 self.acknowledge()

@@ -104,6 +104,7 @@ class Host:
         if self._poked or not self._run.scheduler.unfinished:
             self._poked = False
             return
+        self._run.flush()
         bell = self._bell = anyio.Event()
         due = self._timers.earliest()
         try:

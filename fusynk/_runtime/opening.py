@@ -122,15 +122,12 @@ class _Opening:
                     removed=found.removed,
                     changed=found.changed,
                 )
-            if not journalled.records and self._inputs is not None and journalled.state.epoch == 1:
-                return self._inputs
             inputs = recording.inputs_from_bytes(journalled.start.inputs)
-        if self._inputs is None:
-            return inputs
-        changed = [f"the input {name!r} is another one" for name in recording.changed_inputs(inputs, self._inputs)]
+        names = () if self._inputs is None else recording.changed_inputs(inputs, self._inputs)
+        changed = tuple(f"the input {name!r} is another one" for name in names)
         if changed:
-            raise self._mismatch(f"was begun with other inputs: {'; '.join(changed)}", changed=tuple(changed))
-        return self._inputs
+            raise self._mismatch(f"was begun with other inputs: {'; '.join(changed)}", changed=changed)
+        return inputs
 
     def _mismatch(
         self, what: str, *, changed: tuple[str, ...], added: tuple[str, ...] = (), removed: tuple[str, ...] = ()

@@ -199,6 +199,11 @@ class Runner:
         if self.durable is not None:
             self.durable.go_back_if_broken_off()
 
+    def flush(self) -> None:
+        """Have written what is recorded, if anything is; to be called before others have their turn."""
+        if self.durable is not None:
+            self.durable.flush()
+
     @property
     def is_committing(self) -> bool:
         """Whether something is recorded that is not committed yet."""
@@ -249,6 +254,7 @@ class Runner:
     def _let_others_start(self) -> None:
         """Have the host spawn slots for what is ready, and others get what this run has no slot left for."""
         self.host.may_suspend = True
+        self.flush()
         self.reconsider_limits()
         if self.scheduler.ready:
             self.host.wake()

@@ -69,6 +69,7 @@ class Slot:
             run.crash(error)
         finally:
             run.host.live -= 1
+            run.flush()
             run.host.poke()
 
     async def _work(self) -> None:
@@ -111,6 +112,7 @@ class Slot:
             if scheduler.notices:
                 await self._see_to_notices()
             if now > turn_ends:
+                run.flush()
                 await checkpoint()
                 turn_ends = clock() + _LONGEST_TURN / run.host.live
 

@@ -79,6 +79,19 @@ class JournalledRun:
         Raises:
             JournalClosed: The run is not open.
         """
+        is_first = self.add(record)
+        self.flush()
+        return is_first
+
+    def add(self, record: Record) -> bool:
+        """See `OpenRun`.
+
+        Args:
+            record: The record.
+
+        Raises:
+            JournalClosed: The run is not open.
+        """
         if not self.is_open or self.state.status != "open":
             raise self._closed()
         if record.kind in FINAL:
@@ -86,15 +99,16 @@ class JournalledRun:
             if step in complete:
                 return False
             complete.add(step)
-        pending = self._pending
-        pending.append(record)
-        if len(pending) == 1:  # else somebody has been told, and has not looked yet
-            self._wake(self)
+        self._pending.append(record)
         return True
+
+    def flush(self) -> None:
+        """See `OpenRun`."""
+        if self._pending:
+            self._wake(self)
 
     def take(self) -> list[Record]:
         """Return what waits to be written. One thread may take while another one appends."""
-        # The list stays the same one, and is empty at the end: only who appends to an empty one wakes somebody.
         taken: list[Record] = []
         pending = self._pending
         while pending:
@@ -139,14 +153,6 @@ class JournalledRun:
         if error is not None:
             self._complete.difference_update([record.step for record in records if record.kind in FINAL])
         self._call_owner(lambda: self._on_commit(records, error))
-
-    def tell_later(self, taken: Callable[[], Sequence[Record]]) -> None:
-        """Have the owner told that records are durable; which ones is asked when it is told.
-
-        Args:
-            taken: Returns them.
-        """
-        self._call_owner(lambda: self._on_commit(taken(), None))
 
     def _call_owner(self, call: Callable[[], object]) -> None:
         if self._post is None:

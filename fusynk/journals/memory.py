@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import starmap
 from threading import Lock
 
 from fusynk._core.codec import Codec
@@ -21,14 +22,13 @@ class _Kept:
     seal: Seal
     envelopes: list[bytes] = field(default_factory=list[bytes])
     owner: JournalledRun | None = None
-    pending: list[Record] = field(default_factory=list[Record])
 
     def records(self) -> list[Record]:
         return [self.seal.open(number, envelope) for number, envelope in enumerate(self.envelopes, 1)]
 
 
 class MemoryJournal:
-    """A journal in memory. What is appended is kept at once; its owner is told once for all that came until then.
+    """A journal in memory. What is appended is kept at once.
 
     >>> journal = MemoryJournal()
     >>> told = []
@@ -144,29 +144,23 @@ class MemoryJournal:
             owner.release()
 
     def _keep(self, run: JournalledRun) -> None:
-        """Keep what was appended to a run."""
+        """Keep what was added to a run, and tell its owner."""
         records = run.take()
-        with self._lock:
-            kept = self._runs[run.run_id]
-            kept.envelopes += kept.seal.close_all(run.count + 1, records)
-            run.count += len(records)
-            is_first = not kept.pending
-            kept.pending += records
-        if is_first:
-            run.tell_later(lambda: self._taken(kept))
-
-    def _taken(self, kept: _Kept) -> list[Record]:
-        """Return what its owner has not been told of yet."""
-        with self._lock:
-            records, kept.pending = kept.pending, []
-        return records
+        if records:
+            with self._lock:
+                kept = self._runs[run.run_id]
+                kept.envelopes += starmap(kept.seal.close, enumerate(records, run.count + 1))
+                run.count += len(records)
+            run.tell(records, None)
 
     def _end(self, run: JournalledRun, status: JournalStatus) -> None:
+        self._keep(run)
         with self._lock:
             kept = self._runs[run.run_id]
             kept.state = run.state = ended_state(run, status)
 
     def _release(self, run: JournalledRun) -> None:
+        self._keep(run)
         with self._lock:
             kept = self._runs.get(run.run_id)
             if kept is not None and kept.owner is run:

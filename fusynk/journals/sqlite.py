@@ -272,8 +272,7 @@ class SqliteJournal:
                 except JournalError as error:
                     refused[run] = error
                 else:
-                    envelopes = run.seal.close_all(run.count + 1, records)
-                    insert_records(connection, run.number, run.count + 1, envelopes)
+                    insert_records(connection, run.number, run.seal, run.count + 1, records)
             connection.execute("COMMIT")
         return refused
 

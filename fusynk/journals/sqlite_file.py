@@ -1,22 +1,19 @@
 """What the file of a `SqliteJournal` holds."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
-from fusynk._core.envelope import BrokenEnvelope, LaterEnvelope, Record, Seal, bytes_to_text, opened, text_to_bytes
+from fusynk._core.envelope import BrokenEnvelope, LaterEnvelope, Record, Seal, bytes_to_text, count_in, text_to_bytes
 from fusynk._core.journalled import RunStart, RunState, start_from_bytes, state_from_bytes, state_to_bytes
 from fusynk._durable.database import Kind
 from fusynk.errors import DamagedJournal, ForeignJournal, JournalError, JournalUnavailable, NewerJournal
 
 MOST_RECORDS = 1 << 32
-"""Of a run. A record stands at the number of its run times this, plus its own."""
-_LARGEST_CHUNK = 512
-_INSERTS = {
-    1 << power: f"INSERT INTO records (place, envelope) VALUES {', '.join(['(?, ?)'] * (1 << power))}"  # noqa: S608 - marks
-    for power in range(_LARGEST_CHUNK.bit_length())
-}
+"""Of a run. What is written at once stands at the number of its run times this, plus that of its first record."""
+_LARGEST_ROW = 1 << 20  # bytes of payload, unless one record alone has more
+_payload_of: Callable[[Record], bytes] = attrgetter("payload")
 
 
 class FoundRun(NamedTuple):
@@ -65,12 +62,13 @@ def records_of(connection: sqlite3.Connection, run: FoundRun) -> list[Record]:
     """
     seal = Seal(run.run_id, run.start.fingerprint)
     records: list[Record] = []
-    for number, (place, envelope) in enumerate(_rows_of(connection, run), 1):
+    for place, envelope in _rows_of(connection, run):
+        first = len(records) + 1
         try:
-            _check_place(run, number, place)
-            records.append(seal.open(number, envelope))
+            _check_place(run, first, place)
+            records += seal.open_all(first, envelope)
         except BrokenEnvelope as error:
-            raise type(error)(f"record {number} of the run {run.run_id!r}: {error}") from error
+            raise type(error)(f"record {first} of the run {run.run_id!r}: {error}") from error
     _check_count(run, len(records))
     return records
 
@@ -143,23 +141,23 @@ def epoch_of(connection: sqlite3.Connection, number: int) -> int | None:
     return None if row is None else row[0]
 
 
-def insert_records(connection: sqlite3.Connection, number: int, first: int, envelopes: Sequence[bytes]) -> None:
-    """Add records, many by one statement: each statement gives the interpreter's lock away and waits to get it back.
+def insert_records(connection: sqlite3.Connection, run: int, seal: Seal, first: int, records: Sequence[Record]) -> None:
+    """Add records, in one row unless it would be too large: a row costs more than what is in it.
 
     Args:
         connection: To the journal.
-        number: The number of their run.
+        run: The number of their run.
+        seal: Puts them into envelopes.
         first: Which record of it the first of them is, from 1.
-        envelopes: The records, in their envelopes.
+        records: The records.
     """
-    place = number * MOST_RECORDS + first
-    begin, count = 0, len(envelopes)
-    while begin < count:
-        chunk = min(_LARGEST_CHUNK, 1 << ((count - begin).bit_length() - 1))
-        end = begin + chunk
-        places = range(place + begin, place + end)
-        connection.execute(_INSERTS[chunk], [*chain.from_iterable(zip(places, envelopes[begin:end], strict=True))])
-        begin = end
+    half = len(records) // 2
+    if half and sum(map(len, map(_payload_of, records))) > _LARGEST_ROW:
+        insert_records(connection, run, seal, first, records[:half])
+        insert_records(connection, run, seal, first + half, records[half:])
+        return
+    statement = "INSERT INTO records (place, envelope) VALUES (?, ?)"
+    connection.execute(statement, (run * MOST_RECORDS + first, seal.close_all(first, records)))
 
 
 def _problems(connection: sqlite3.Connection) -> Iterator[str]:
@@ -178,16 +176,16 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _check_envelopes(connection: sqlite3.Connection, run: FoundRun) -> None:
-    number = 0
-    for number, (place, envelope) in enumerate(_rows_of(connection, run), 1):
+    count = 0
+    for place, envelope in _rows_of(connection, run):
         try:
-            _check_place(run, number, place)
-            _ = opened(envelope)
+            _check_place(run, count + 1, place)
+            count += count_in(envelope)
         except LaterEnvelope:
-            continue
+            return  # how many it holds is not known
         except BrokenEnvelope as error:
-            raise BrokenEnvelope(f"record {number} of the run {run.run_id!r}: {error}") from error
-    _check_count(run, number)
+            raise BrokenEnvelope(f"record {count + 1} of the run {run.run_id!r}: {error}") from error
+    _check_count(run, count)
 
 
 JOURNAL = Kind(

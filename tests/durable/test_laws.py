@@ -1,5 +1,6 @@
-"""Laws of runs that are recorded, over the random plans of the scheduler's own tests: wherever a run is broken off, it
-comes to the same end, and nothing that is complete runs again.
+"""Laws of runs that are recorded, over random plans: wherever one is broken off, it comes to the same end.
+
+Nothing that is complete runs again.
 """
 
 import os
@@ -126,6 +127,12 @@ class FlawedRun:
         self._kept, self._flaw, self._on_commit, self._post = kept, flaw, on_commit, post
 
     def append(self, record: Record) -> bool:
+        return self.add(record)
+
+    def flush(self) -> None:
+        """Everything is written at once."""
+
+    def add(self, record: Record) -> bool:
         self._flaw.seen += 1
         if self._flaw.seen != self._flaw.at:
             return self._kept.append(record)

@@ -61,12 +61,15 @@ def written(run: JournalledRun, told: Told, *records: Record) -> JournalError | 
     return told.errors[-1] if told.refused and told.refused[-1] == records[-1] else None
 
 
-def filled(journal: MemoryJournal | SqliteJournal, run_id: str, count: int, *, size: int = 0) -> list[Record]:
-    """Record a run of so many steps that has ended."""
+def filled(
+    journal: MemoryJournal | SqliteJournal, run_id: str, count: int, *, size: int = 0, at_once: bool = True
+) -> list[Record]:
+    """Record a run of so many steps that has ended; each in a row of its own if not all at once."""
     told = Told()
     run = journal.open_run(run_id, START, on_commit=told)
     records = [record(f"step {number}", number, size and number % size) for number in range(count)]
-    assert written(run, told, *records) is None
+    for together in [records] if at_once else [[one] for one in records]:
+        assert written(run, told, *together) is None
     run.end("succeeded")
     run.release()
     return records

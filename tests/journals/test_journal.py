@@ -254,7 +254,8 @@ async def test_a_loop_is_woken_once_for_a_group(tmp_path: Path, kind: str) -> No
 
     run = journal.open_run("a", START, on_commit=note, post=posted)
     for number in range(500):
-        assert run.append(record(str(number)))
+        assert run.add(record(str(number)))
+    run.flush()
     assert told == []
     with anyio.fail_after(30):
         await done.wait()

@@ -49,7 +49,7 @@ def sound(file: Path) -> Path:
     """A file with runs in it, some of which are gone."""
     journal = SqliteJournal(file, synchronous="NORMAL")
     for name in ("kept", "removed", "other"):
-        filled(journal, name, 150, size=200)
+        filled(journal, name, 150, size=200, at_once=False)
     journal.delete("removed")
     told = Told()
     run = journal.open_run("unfinished", START, on_commit=told)

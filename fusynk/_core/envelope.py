@@ -8,8 +8,9 @@ from typing import Final, Literal, NoReturn, TypeAlias, TypeVar, get_args
 import msgspec
 
 VERSION: Final = 1
-_DIGEST: Final = 16
-_HEAD: Final = _DIGEST + 5  # the version, the digest and the length of the header
+DIGEST: Final = 16
+"""The size of a checksum."""
+_HEAD: Final = DIGEST + 5  # the version, the digest and the length of the header
 
 FinalKind: TypeAlias = Literal["succeeded", "failed", "skipped", "recovered"]
 """What became of a step."""
@@ -52,6 +53,7 @@ class LaterEnvelope(BrokenEnvelope):
 class _Names(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     run_id: bytes
     fingerprint: bytes
+    mark: bytes
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -78,15 +80,17 @@ class Seal:
     Attributes:
         run_id: The id of the run.
         fingerprint: What tells its plan from others.
+        mark: What tells the run from others of its id and plan, in another file or in an older copy.
     """
 
     run_id: str
     fingerprint: str
+    mark: bytes = b""
     _names: bytes = field(init=False, repr=False)
     _head: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        names = _encode(_Names(text_to_bytes(self.run_id), text_to_bytes(self.fingerprint)))
+        names = _encode(_Names(text_to_bytes(self.run_id), text_to_bytes(self.fingerprint), self.mark))
         object.__setattr__(self, "_names", names)
         object.__setattr__(self, "_head", _head_of(names))
 
@@ -150,20 +154,9 @@ class Seal:
     def _refuse(self, found: _Names) -> NoReturn:
         if found.run_id != text_to_bytes(self.run_id):
             raise BrokenEnvelope(f"it belongs to the run {bytes_to_text(found.run_id)!r}, not to {self.run_id!r}")
-        raise BrokenEnvelope("it belongs to another plan")
-
-
-def count_in(envelope: object) -> int:
-    """Return how many records are in an envelope, of whatever run.
-
-    Args:
-        envelope: What `close_all` returned.
-
-    Raises:
-        BrokenEnvelope: It is torn or was changed.
-        LaterEnvelope: It was written by a later version.
-    """
-    return len(decoded(_numbered_from_bytes, opened(envelope)[1])[1])
+        if found.fingerprint != text_to_bytes(self.fingerprint):
+            raise BrokenEnvelope("it belongs to another plan")
+        raise BrokenEnvelope(f"it belongs to another run of the id {self.run_id!r}")
 
 
 def _odd_parts(record: Record) -> tuple[object, ...]:
@@ -195,7 +188,7 @@ def _head_of(header: bytes) -> bytes:
 
 
 def _summed(rest: bytes) -> bytes:
-    return blake2b(rest).digest()[:_DIGEST] + rest  # to pass a size takes longer than to cut
+    return blake2b(rest).digest()[:DIGEST] + rest  # to pass a size takes longer than to cut
 
 
 def opened(envelope: object) -> tuple[bytes, bytes]:
@@ -210,8 +203,8 @@ def opened(envelope: object) -> tuple[bytes, bytes]:
     """
     if not isinstance(envelope, bytes) or len(envelope) < _HEAD:
         raise BrokenEnvelope("it is no envelope")
-    rest = envelope[_DIGEST:]
-    if blake2b(rest).digest()[:_DIGEST] != envelope[:_DIGEST]:
+    rest = envelope[DIGEST:]
+    if blake2b(rest).digest()[:DIGEST] != envelope[:DIGEST]:
         raise BrokenEnvelope("its checksum is wrong")
     if rest[0] != VERSION:
         raise LaterEnvelope(f"it has format {rest[0]}, and this fusynk knows formats up to {VERSION}")

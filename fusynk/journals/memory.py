@@ -98,6 +98,7 @@ class MemoryJournal:
                 kept.state,
                 kept.records(),
                 number=0,
+                seal=kept.seal,
                 backend=self._backend,
                 wake=self._keep,
                 on_commit=on_commit,

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from fusynk._core.envelope import BrokenEnvelope, LaterEnvelope, Record, Seal, bytes_to_text, count_in, text_to_bytes
-from fusynk._core.journalled import RunStart, RunState, start_from_bytes, state_from_bytes, state_to_bytes
+from fusynk._core.envelope import BrokenEnvelope, LaterEnvelope, Record, Seal, bytes_to_text, text_to_bytes
+from fusynk._core.journalled import RunStart, RunState, mark_of, start_from_bytes, state_from_bytes, state_to_bytes
 from fusynk._durable.database import Kind
 from fusynk.errors import DamagedJournal, ForeignJournal, JournalError, JournalUnavailable, NewerJournal
 
@@ -23,6 +23,11 @@ class FoundRun(NamedTuple):
     run_id: str
     start: RunStart
     state: RunState
+    mark: bytes
+
+    def seal(self) -> Seal:
+        """Return what its records are sealed by."""
+        return Seal(self.run_id, self.start.fingerprint, self.mark)
 
 
 def runs_in(connection: sqlite3.Connection, run_id: str | None = None) -> Iterator[FoundRun]:
@@ -44,7 +49,7 @@ def runs_in(connection: sqlite3.Connection, run_id: str | None = None) -> Iterat
         if not isinstance(found, bytes):
             raise BrokenEnvelope("the id of a run is of another type")
         name = bytes_to_text(found)
-        run = FoundRun(number, name, start_from_bytes(name, start), state_from_bytes(name, state))
+        run = FoundRun(number, name, start_from_bytes(name, start), state_from_bytes(name, state), mark_of(start))
         if epoch != run.state.epoch:
             raise BrokenEnvelope(f"the run {name!r} has two epochs")
         yield run
@@ -60,7 +65,7 @@ def records_of(connection: sqlite3.Connection, run: FoundRun) -> list[Record]:
     Raises:
         BrokenEnvelope: A record is missing, was changed or belongs elsewhere.
     """
-    seal = Seal(run.run_id, run.start.fingerprint)
+    seal = run.seal()
     records: list[Record] = []
     for place, envelope in _rows_of(connection, run):
         first = len(records) + 1
@@ -176,11 +181,11 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _check_envelopes(connection: sqlite3.Connection, run: FoundRun) -> None:
-    count = 0
+    seal, count = run.seal(), 0
     for place, envelope in _rows_of(connection, run):
         try:
             _check_place(run, count + 1, place)
-            count += count_in(envelope)
+            count += len(seal.open_all(count + 1, envelope))
         except LaterEnvelope:
             return  # how many it holds is not known
         except BrokenEnvelope as error:

@@ -8,8 +8,9 @@ from typing import Final, Literal, TypeAlias, TypeVar, get_args
 import msgspec
 
 VERSION: Final = 1
-_DIGEST: Final = 16
-_HEAD: Final = _DIGEST + 5  # the version, the digest and the length of the header
+DIGEST: Final = 16
+"""The size of a checksum."""
+_HEAD: Final = DIGEST + 5  # the version, the digest and the length of the header
 
 RecordKind: TypeAlias = Literal["succeeded", "failed", "skipped", "recovered", "attempted"]
 """What a record says: the outcome of a step, or of an attempt after which another one follows."""
@@ -49,6 +50,7 @@ class LaterEnvelope(BrokenEnvelope):
 class _Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     run_id: bytes
     fingerprint: bytes
+    mark: bytes
     number: int
     step: bytes
     attempt: int
@@ -78,14 +80,17 @@ class Seal:
     Attributes:
         run_id: The id of the run.
         fingerprint: What tells its plan from others.
+        mark: What tells the run from others of its id and plan, in another file or in an older copy.
     """
 
     run_id: str
     fingerprint: str
-    _names: tuple[bytes, bytes] = field(init=False, repr=False)
+    mark: bytes = b""
+    _names: tuple[bytes, bytes, bytes] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_names", (text_to_bytes(self.run_id), text_to_bytes(self.fingerprint)))
+        names = text_to_bytes(self.run_id), text_to_bytes(self.fingerprint), self.mark
+        object.__setattr__(self, "_names", names)
 
     def close(self, number: int, record: Record) -> bytes:
         """Return the envelope of a record.
@@ -125,6 +130,8 @@ class Seal:
             raise BrokenEnvelope(f"it belongs to the run {bytes_to_text(header.run_id)!r}, not to {self.run_id!r}")
         if header.fingerprint != self._names[1]:
             raise BrokenEnvelope("it belongs to another plan")
+        if header.mark != self.mark:
+            raise BrokenEnvelope(f"it belongs to another run of the id {self.run_id!r}")
         if header.number != number:
             raise BrokenEnvelope(f"it is number {header.number} of its run, and stands in the place of number {number}")
         return Record(
@@ -146,7 +153,7 @@ def sealed(header: bytes, payload: bytes) -> bytes:
         payload: The other.
     """
     rest = b"".join((VERSION.to_bytes(1, "big"), len(header).to_bytes(4, "big"), header, payload))
-    return blake2b(rest, digest_size=_DIGEST).digest() + rest
+    return blake2b(rest, digest_size=DIGEST).digest() + rest
 
 
 def opened(envelope: object) -> tuple[bytes, bytes]:
@@ -161,8 +168,8 @@ def opened(envelope: object) -> tuple[bytes, bytes]:
     """
     if not isinstance(envelope, bytes) or len(envelope) < _HEAD:
         raise BrokenEnvelope("it is no envelope")
-    rest = envelope[_DIGEST:]
-    if blake2b(rest, digest_size=_DIGEST).digest() != envelope[:_DIGEST]:
+    rest = envelope[DIGEST:]
+    if blake2b(rest, digest_size=DIGEST).digest() != envelope[:DIGEST]:
         raise BrokenEnvelope("its checksum is wrong")
     if rest[0] != VERSION:
         raise LaterEnvelope(f"it has format {rest[0]}, and this fusynk knows formats up to {VERSION}")

@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from fusynk._core.envelope import BrokenEnvelope, bytes_to_text, decoded, opened, sealed, text_to_bytes
+from fusynk._core.envelope import DIGEST, BrokenEnvelope, bytes_to_text, decoded, opened, sealed, text_to_bytes
 
 JournalStatus: TypeAlias = Literal["open", "succeeded", "failed", "cancelled"]
 """How a run ended; one that did not is open, whether or not anybody has it."""
@@ -72,6 +72,7 @@ class _Start(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     inputs: bytes
     plan: bytes
     created: float
+    nonce: bytes
 
 
 class _State(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -88,15 +89,16 @@ _decode_start = msgspec.msgpack.Decoder(_Start).decode
 _decode_state = msgspec.msgpack.Decoder(_State).decode
 
 
-def start_to_bytes(run_id: str, start: RunStart) -> bytes:
+def start_to_bytes(run_id: str, start: RunStart, nonce: bytes) -> bytes:
     """Return the start of a run as bytes under a checksum.
 
     Args:
         run_id: The id of the run.
         start: Its start.
+        nonce: Bytes that no other run has, so that `mark_of` tells them apart.
     """
     names = text_to_bytes(run_id), text_to_bytes(start.fingerprint)
-    return sealed(_encode(_Start(*names, start.inputs, start.plan, start.created)), b"")
+    return sealed(_encode(_Start(*names, start.inputs, start.plan, start.created, nonce)), b"")
 
 
 def start_from_bytes(run_id: str, encoded: object) -> RunStart:
@@ -113,6 +115,15 @@ def start_from_bytes(run_id: str, encoded: object) -> RunStart:
     _check_owner(run_id, kept.run_id)
     fingerprint = bytes_to_text(kept.fingerprint)
     return RunStart(fingerprint=fingerprint, inputs=kept.inputs, plan=kept.plan, created=kept.created)
+
+
+def mark_of(start: bytes) -> bytes:
+    """Return what tells a run from others of its id and plan.
+
+    Args:
+        start: What `start_to_bytes` returned.
+    """
+    return start[:DIGEST]
 
 
 def state_to_bytes(run_id: str, state: RunState) -> bytes:

@@ -49,6 +49,7 @@ class JournalledRun:
         records: Sequence[Record],
         *,
         number: int,
+        seal: Seal,
         backend: Backend,
         submit: "Callable[[tuple[JournalledRun, Record]], object]",
         on_commit: OnCommit,
@@ -59,7 +60,7 @@ class JournalledRun:
         self.state = state
         self.records: Sequence[Record] = tuple(records)
         self.count = len(self.records)
-        self.seal = Seal(run_id, start.fingerprint)
+        self.seal = seal
         self.number = number
         self.is_open = True
         self.refusal: JournalError | None = None

@@ -91,6 +91,7 @@ class MemoryJournal:
                 kept.state,
                 kept.records(),
                 number=0,
+                seal=kept.seal,
                 backend=self._backend,
                 submit=self._submit,
                 on_commit=on_commit,

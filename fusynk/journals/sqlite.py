@@ -12,7 +12,7 @@ from typing import Literal
 from weakref import WeakSet
 
 from fusynk._core.envelope import BrokenEnvelope, LaterEnvelope, Record
-from fusynk._core.journalled import JournalStatus, RunStart, RunState, RunSummary, start_to_bytes, summary_of
+from fusynk._core.journalled import JournalStatus, RunStart, RunState, RunSummary, mark_of, start_to_bytes, summary_of
 from fusynk._durable.database import Doing, leak
 from fusynk._durable.paths import real_path
 from fusynk.errors import InvalidOption, JournalError, NewerJournal, RunTakenOver, shown
@@ -120,6 +120,7 @@ class SqliteJournal:
                 state,
                 records,
                 number=found.number,
+                seal=found.seal(),
                 backend=self._backend,
                 submit=writer.append,
                 on_commit=on_commit,
@@ -317,8 +318,9 @@ class SqliteJournal:
         found = next(runs_in(connection, run_id), None)
         if found is not None or start is None:
             return found or self._found(connection, run_id)
-        number = insert_run(connection, run_id, start_to_bytes(run_id, start))
-        return FoundRun(number, run_id, start, RunState(epoch=0, owner=""))
+        encoded = start_to_bytes(run_id, start, os.urandom(8))
+        number = insert_run(connection, run_id, encoded)
+        return FoundRun(number, run_id, start, RunState(epoch=0, owner=""), mark_of(encoded))
 
     def _claimed(self, found: FoundRun, owner: str) -> Claim:
         try:

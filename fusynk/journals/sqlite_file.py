@@ -4,8 +4,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from fusynk._core.envelope import BrokenEnvelope, LaterEnvelope, Record, Seal, bytes_to_text, opened, text_to_bytes
-from fusynk._core.journalled import RunStart, RunState, start_from_bytes, state_from_bytes, state_to_bytes
+from fusynk._core.envelope import BrokenEnvelope, LaterEnvelope, Record, Seal, bytes_to_text, text_to_bytes
+from fusynk._core.journalled import RunStart, RunState, mark_of, start_from_bytes, state_from_bytes, state_to_bytes
 from fusynk._durable.database import Kind
 from fusynk.errors import DamagedJournal, ForeignJournal, JournalError, JournalUnavailable, NewerJournal
 
@@ -25,6 +25,11 @@ class FoundRun(NamedTuple):
     run_id: str
     start: RunStart
     state: RunState
+    mark: bytes
+
+    def seal(self) -> Seal:
+        """Return what its records are sealed by."""
+        return Seal(self.run_id, self.start.fingerprint, self.mark)
 
 
 def runs_in(connection: sqlite3.Connection, run_id: str | None = None) -> Iterator[FoundRun]:
@@ -46,7 +51,7 @@ def runs_in(connection: sqlite3.Connection, run_id: str | None = None) -> Iterat
         if not isinstance(found, bytes):
             raise BrokenEnvelope("the id of a run is of another type")
         name = bytes_to_text(found)
-        run = FoundRun(number, name, start_from_bytes(name, start), state_from_bytes(name, state))
+        run = FoundRun(number, name, start_from_bytes(name, start), state_from_bytes(name, state), mark_of(start))
         if epoch != run.state.epoch:
             raise BrokenEnvelope(f"the run {name!r} has two epochs")
         yield run
@@ -62,7 +67,7 @@ def records_of(connection: sqlite3.Connection, run: FoundRun) -> list[Record]:
     Raises:
         BrokenEnvelope: A record is missing, was changed or belongs elsewhere.
     """
-    seal = Seal(run.run_id, run.start.fingerprint)
+    seal = run.seal()
     records: list[Record] = []
     for number, (place, envelope) in enumerate(_rows_of(connection, run), 1):
         try:
@@ -172,11 +177,11 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _check_envelopes(connection: sqlite3.Connection, run: FoundRun) -> None:
-    number = 0
+    seal, number = run.seal(), 0
     for number, (place, envelope) in enumerate(_rows_of(connection, run), 1):
         try:
             _check_place(run, number, place)
-            _ = opened(envelope)
+            _ = seal.open(number, envelope)
         except LaterEnvelope:
             continue
         except BrokenEnvelope as error:

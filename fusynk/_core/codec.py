@@ -134,6 +134,8 @@ class Codec:
         return encode(value)
 
     def _from_known(self, kind: type, value: object) -> object:
+        if kind is object:  # inside of another type; alone it is `Any`
+            return value
         decode = self._decoders.get(kind)
         if decode is None:
             raise NotImplementedError

@@ -359,11 +359,11 @@ class Run(Generic[A_co]):
         outcome = self._outcome(index)
         name = self._scheduler.name_of(index)
         match outcome:
-            case Succeeded(artifact) if artifact is not UNRECORDED:
+            case Succeeded(artifact):
+                if artifact is UNRECORDED:
+                    message = f"{name!r} has no artifact here: it is a resource, and an earlier process used it."
+                    raise ArtifactUnavailable(message)
                 return artifact
-            case Succeeded():
-                message = f"{name!r} has no artifact here: it is a resource, and an earlier process used it."
-                raise ArtifactUnavailable(message)
             case Failed(error):
                 message = f"{name!r} has no artifact: it failed with {type(error).__name__}. Ask run.outcome({name!r})."
                 raise ArtifactUnavailable(message) from error

@@ -13,6 +13,7 @@ from fusynk._core.codec import CODEC
 from fusynk._core.envelope import Record, RecordKind
 from fusynk._core.journalled import JournalStatus
 from fusynk._core.model import CancelledBy, Skipped, Status
+from fusynk._core.records import NEVER
 from fusynk._core.replay import NO_CODEC, Known, skip_to_bytes
 from fusynk._core.resuming import ResumingScheduler
 from fusynk._core.scheduler import Scheduler
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from fusynk._core.recording import Recording
-from fusynk._core.records import NEVER
     from fusynk._runtime.opening import OpenedRun
     from fusynk._runtime.runner import Runner
 

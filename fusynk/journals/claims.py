@@ -66,6 +66,21 @@ class Claim:
         self._lock.close()
 
 
+def holder_of(file: Path, lease: float) -> str | None:
+    """Return who gave a sign of life for a run within the lease, without taking it.
+
+    Args:
+        file: The file that is locked for the run.
+        lease: Seconds.
+    """
+    try:
+        said, _, owner = file.read_bytes().partition(b" ")
+        since = time.monotonic() - int(said) / 1e9
+    except (OSError, ValueError):
+        return None
+    return owner.decode("utf-8", "surrogatepass") if since <= lease else None
+
+
 def this_process() -> str:
     """Return what others are told of an owner that does not call itself otherwise."""
     return f"OS process {os.getpid()} on {socket.gethostname()}"

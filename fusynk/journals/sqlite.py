@@ -16,8 +16,8 @@ from fusynk._core.envelope import BrokenEnvelope, LaterEnvelope, Record
 from fusynk._core.journalled import JournalStatus, RunStart, RunState, RunSummary, mark_of, start_to_bytes, summary_of
 from fusynk._durable.database import Doing, leak
 from fusynk._durable.paths import real_path
-from fusynk.errors import InvalidOption, JournalError, NewerJournal, RunTakenOver, shown
-from fusynk.journals.claims import Claim, Held, this_process
+from fusynk.errors import InvalidOption, JournalError, JournalUnavailable, NewerJournal, RunTakenOver, shown
+from fusynk.journals.claims import Claim, Held, holder_of, this_process
 from fusynk.journals.journalled_run import Backend, JournalledRun, ended_state, run_locked, unknown_run
 from fusynk.journals.shared_file import SharedFile
 from fusynk.journals.sqlite_file import (
@@ -136,7 +136,11 @@ class SqliteJournal:
             self._claims[run] = claim
             return run
 
-        return writer.call(open_now)
+        try:
+            return writer.call(open_now)
+        except JournalUnavailable as error:
+            self._refuse_owned(run_id, error)
+            raise
 
     def runs(self) -> Sequence[RunSummary]:
         """See `Journal`.
@@ -216,6 +220,14 @@ class SqliteJournal:
                 self._writer = Writer(self._commit, self._beat)
                 _open_journals.add(self)
             return self._writer
+
+    def _refuse_owned(self, run_id: str, error: JournalUnavailable) -> None:
+        """Say whose a run is that could not be had; its owner may have been stopped in the middle of a commit."""
+        with self._reading() as connection:
+            found = next(runs_in(connection, run_id), None)
+        holder = None if found is None else holder_of(self._lock_file(found), self.lease)
+        if holder is not None:
+            raise run_locked(run_id, str(self.path), holder) from error
 
     def _end(self, run: JournalledRun, status: JournalStatus) -> None:
         def end_now() -> None:
@@ -332,9 +344,12 @@ class SqliteJournal:
 
     def _claimed(self, found: FoundRun, owner: str) -> Claim:
         try:
-            return Claim(Path(f"{self.path}.locks") / str(found.number), owner, self.lease)
+            return Claim(self._lock_file(found), owner, self.lease)
         except Held as error:
             raise run_locked(found.run_id, str(self.path), error.owner) from None
+
+    def _lock_file(self, found: FoundRun) -> Path:
+        return Path(f"{self.path}.locks") / str(found.number)
 
     def _give_free(self, run: JournalledRun) -> None:
         claim = self._claims.pop(run, None)

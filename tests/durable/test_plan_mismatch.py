@@ -23,7 +23,7 @@ def shop(
     **unimportant: Any,
 ) -> Plan[Any, Any]:
     """A plan of a few steps, one of which may differ in one way."""
-    graph: Any = Graph("shop")
+    graph = Graph("shop")
 
     @graph.layer
     async def stock(product: str) -> list[int]:
@@ -39,23 +39,19 @@ def shop(
         async def audit() -> None: ...
 
     if extra:
-        graph.layer(name=extra)(_nothing)
+        _ = graph.layer(name=extra)(_nothing)
 
     after: Any = [when(price, bool)] if condition else [price] if order else []
     one, other = (price, stock) if crossed else (stock, price)
-    options = {"on_error": on_error, "depends_on": after, "compensate": compensate, **unimportant}
-    if fan_out:
+    options: Any = {"on_error": on_error, "depends_on": after, "compensate": compensate, **unimportant}
 
-        @graph.layer.each(**options)
-        async def pay(left: Any = each(one), cents: Any = use(other)) -> int:
-            return 1
+    async def pay_each(left: Any = each(one), cents: Any = use(other)) -> int:
+        return 1
 
-    else:
+    async def pay(left: Any = use(one), cents: Any = use(other)) -> int:
+        return 1
 
-        @graph.layer(**options)
-        async def pay(left: Any = use(one), cents: Any = use(other)) -> int:
-            return 1
-
+    _ = graph.layer.each(name="pay", **options)(pay_each) if fan_out else graph.layer(**options)(pay)
     return compile_plan(graph)
 
 
@@ -66,6 +62,11 @@ async def undo(artifact: object) -> None:
     """Undo nothing."""
 
 
+def recover(error: Exception) -> int:
+    """Recover from nothing."""
+    return 0
+
+
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "added": ({"extra": "notify"}, {"added": ("notify",)}),
     "removed": ({"leave_out": "audit"}, {"removed": ("audit",)}),
@@ -74,7 +75,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"on_error": "continue"},
         {"changed": ('\'pay\': on_error was "abort" and is "continue"',)},
     ),
-    "a recovery": ({"on_error": lambda error: 0}, {"changed": ('\'pay\': on_error was "abort" and is "recover"',)}),
+    "a recovery": ({"on_error": recover}, {"changed": ('\'pay\': on_error was "abort" and is "recover"',)}),
     "a compensation": ({"compensate": undo}, {"changed": ("'pay': it had no compensation and has one",)}),
     "an edge": ({"order": True}, {"changed": ("'pay': its order edge from 'price' is new",)}),
     "a condition": ({"condition": True}, {"changed": ("'pay': its order edge from 'price' with a condition is new",)}),

@@ -230,7 +230,7 @@ async def test_no_more_attempts_are_made_than_are_left(journal: Journal) -> None
 async def test_failures_that_the_run_went_on_after_are_not_tried_again(journal: Journal) -> None:
     shop = Shop()
     shop.broken = {"soft": 1, "end": 1}
-    soft = shop.step("soft", on_error="continue")
+    soft: Any = shop.step("soft", on_error="continue")
     seen: list[Outcome[object]] = []
 
     @shop.graph.layer(name="end")

@@ -175,6 +175,13 @@ def test_plain_json_comes_back_as_it_was_without_an_annotation(value: object) ->
     assert repr(found) == repr(value)
 
 
+@given(PLAIN)
+def test_plain_json_comes_back_as_it_was_where_an_object_is_annotated(value: object) -> None:
+    assert repr(back(value, object)) == repr(value)
+    assert repr(back([value], list[object])) == repr([value])
+    assert repr(back({"key": value}, dict[str, object])) == repr({"key": value})
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_value_of_its_annotated_type_comes_back_equal_and_of_that_type(draws: st.DataObject) -> None:

@@ -28,7 +28,7 @@ RECORDS = st.builds(
     ended=st.floats(0, 1e10),
     codec=st.sampled_from(["json", "other"]),
 )
-SEALS = st.builds(Seal, NAMES, NAMES)
+SEALS = st.builds(Seal, NAMES, NAMES, st.binary(max_size=16))
 NUMBERS = st.integers(1, 2**32)
 
 
@@ -124,7 +124,7 @@ def test_the_start_and_the_state_of_a_run_come_back_or_are_refused(
     run_id: str, start: RunStart, state: RunState, draws: st.DataObject
 ) -> None:
     parts: list[tuple[Any, Any, Any]] = [
-        (start, start_to_bytes(run_id, start), start_from_bytes),
+        (start, start_to_bytes(run_id, start, draws.draw(st.binary())), start_from_bytes),
         (state, state_to_bytes(run_id, state), state_from_bytes),
     ]
     for value, encoded, decode in parts:

@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Settings], list[Figure]]] = {
     "manager": partial(_of_module, "manager", "measure_manager"),
     "drawing": partial(_of_module, "drawing", "measure_drawing"),
     "journal": partial(_of_module, "journal", "measure_journal"),
+    "durable": partial(_of_module, "durable", "measure_durable"),
     "compile": measure_compile,
     "growth": measure_growth,
     "memory": measure_memory,

@@ -162,13 +162,19 @@ class Journalled:
     def __init__(self, path: Path, synchronous: Synchronous) -> None:
         self._journal = SqliteJournal(path, synchronous=synchronous)
         self._durable = Durable()
-        self.wait = self._durable.wait
+        self._records: list[Record] = []
         self._run = self._journal.open_run("run", RunStart(fingerprint="9f3c", inputs=b"{}"), on_commit=self._note)
         self._encode = Codec().of(Price).encode
 
     def append(self, number: int) -> None:
-        """Encode it, and have it written."""
-        self._run.append(priced(number, self._encode))
+        """Encode it, and have it written with the rest of its layer."""
+        self._records.append(priced(number, self._encode))
+
+    def wait(self, count: int) -> None:
+        """Wait until so many records are durable."""
+        _ = self._run.append_all(self._records)
+        self._records = []
+        self._durable.wait(count)
 
     def close(self) -> None:
         """End the run."""

@@ -91,22 +91,18 @@ class OpenRun(Protocol):
         """
         ...
 
-    def add(self, record: "Record") -> bool:
-        """Have a record written with the next `flush`. In all else it is as `append`; the fewer groups, the cheaper.
+    def append_all(self, records: "Sequence[Record]") -> "Sequence[Record]":
+        """Have records written as one group, which is cheaper. In all else it is as `append`.
 
         Args:
-            record: The record.
+            records: The records, in order.
 
         Returns:
-            As `append`.
+            Those that are not written, because their steps have outcomes already, or they are on their way.
 
         Raises:
             JournalClosed: As `append`.
         """
-        ...
-
-    def flush(self) -> None:
-        """Have written what was added. It does not block."""
         ...
 
     def end(self, status: "JournalStatus") -> None:

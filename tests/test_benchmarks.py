@@ -12,7 +12,19 @@ from benchmarks.shapes import FAN_IN, SHAPES
 
 ROOT = Path(__file__).parents[1]
 TINY = ["--rounds=2", "--import-rounds=1", "--steps=40", "--large=80", "--order-runs=3"]
-WITH_BACKENDS = {"chain", "wide", "layered", "events", "order", "limits", "manager", "growth", "memory", "subprocesses"}
+WITH_BACKENDS = {
+    "chain",
+    "wide",
+    "layered",
+    "events",
+    "order",
+    "limits",
+    "manager",
+    "durable",
+    "growth",
+    "memory",
+    "subprocesses",
+}
 
 
 def measured(*arguments: str, into: Path) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class DatabaseFile:
         with self.named_errors("opened"), TemporaryDirectory(prefix="fusynk-") as folder:
             draft = Path(folder) / "draft"
             with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
+                # What is written goes into the file at once; of the checkpoint that a close makes, no error is told.
                 connection.executescript(f"""
                     BEGIN;
                     PRAGMA application_id={self.kind.application};
@@ -93,6 +93,7 @@ class DatabaseFile:
                     {";".join(self.kind.schema)};
                     COMMIT;
                 """)
+                connection.execute("PRAGMA journal_mode=WAL")
             write_atomically(str(self.path), draft.read_bytes())
 
     def check_header(self) -> None:

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import anyio
 from anyio import CancelScope
@@ -36,6 +36,9 @@ _STATES: Final[dict[RecordKind, Status]] = {
 }
 _LEAVES_OPEN: Final[frozenset[CancelledBy]] = frozenset({"caller", "stop", "signal"})
 
+Pending: TypeAlias = tuple[int, RecordKind, object]
+"""A step or an item, what its record says of it, and its artifact, its error or why it was skipped."""
+
 
 class Durable:
     """Records what becomes of the steps of a run, and lets it follow when that is committed.
@@ -56,14 +59,14 @@ class Durable:
         recording = cast("Recording", run.program.recording)
         self._codec, self._artifacts, self._derived = recording.codec, recording.artifacts, recording.derived
         self._warn_above = recording.codec.sizes.warn_above
-        self._add = opened.journalled.add
+        self._batch: list[Record] = []
         self._scheduler = self._attached(cast("ResumingScheduler", run.scheduler))
         self._succeed = run.succeed if self._scheduler.watchers else partial(Scheduler.succeed, self._scheduler)
         self._names, self._base = run.program.wiring.names, self._scheduler.base
         self._started, self._ended = run.records.started, run.records.ended
         self._attempts, self._recovered = run.records.numbers, run.records.recovered
         self._wall = time.time() - run.clock()
-        self._pending: deque[tuple[int, RecordKind, object]] = deque()
+        self._pending: deque[Pending] = deque()
         self._told: deque[tuple[int, JournalError | None]] = deque()
         self._bell: anyio.Event | None = None
         self._notes_break_off = True
@@ -119,8 +122,8 @@ class Durable:
         started, ended = self._started[index] + self._wall, self._ended[index] + self._wall
         kind: RecordKind = "recovered" if index in self._recovered else "succeeded"
         attempt = self._attempts.get(index, 1)
-        record = Record(step=name, attempt=attempt, kind=kind, payload=payload, started=started, ended=ended)
-        self._write(index, record, artifact)
+        self._batch.append(Record(step=name, attempt=attempt, kind=kind, payload=payload, started=started, ended=ended))
+        self._pending.append((index, kind, artifact))
         return None
 
     def _succeed_for_now(self, index: int, artifact: object) -> None:
@@ -158,6 +161,7 @@ class Durable:
             name: Its name.
         """
         self._write(_RUN, Record(step=name, attempt=0, kind="compensated", payload=b""), None)
+        self.flush()
 
     def _record_skip(self, step: int, skipped: Skipped) -> None:
         self._record(step, "skipped", skip_to_bytes(skipped), skipped)
@@ -176,18 +180,30 @@ class Durable:
         )
 
     def _write(self, index: int, record: Record, value: object) -> None:
-        try:
-            if self._add(record):
-                self._pending.append((index, record.kind, value))
-            else:  # the mark of a resource, which is set up in each process
-                self._follow(index, record.kind, value)
-        except JournalError as error:
-            self._break(index, error)
+        self._batch.append(record)
+        self._pending.append((index, record.kind, value))
 
     def flush(self) -> None:
         """Have written what is recorded, because others have their turn now."""
-        if self._pending:
-            self._journalled.flush()
+        if not self._batch:
+            return
+        batch, self._batch = self._batch, []
+        try:
+            refused = self._journalled.append_all(batch)
+        except JournalError as error:
+            for index, _, _ in self._withdrawn(batch):
+                self._break(index, error)
+            return
+        if refused:  # the marks of resources, which are set up in each process
+            pending = list(zip(batch, self._withdrawn(batch), strict=True))
+            self._pending.extend(entry for record, entry in pending if record not in refused)
+            for record, entry in pending:
+                if record in refused:
+                    self._follow(*entry)
+
+    def _withdrawn(self, batch: Sequence[Record]) -> list[Pending]:
+        """Take back what was recorded last."""
+        return [self._pending.pop() for _ in batch][::-1]
 
     # What is committed
 
@@ -343,6 +359,7 @@ class Durable:
             if self.broken is None and not self._replay.is_over:
                 if run.by in ("abort", "deadline"):
                     self._note_break_off()
+                self.flush()
                 self._journalled.end(self._status)
         except JournalError as error:
             self.broken = self.broken or error

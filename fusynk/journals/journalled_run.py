@@ -80,33 +80,38 @@ class JournalledRun:
         Raises:
             JournalClosed: The run is not open.
         """
-        is_first = self.add(record)
-        self.flush()
-        return is_first
+        return not self.append_all([record])
 
-    def add(self, record: Record) -> bool:
+    def append_all(self, records: Sequence[Record]) -> Sequence[Record]:
         """See `OpenRun`.
 
         Args:
-            record: The record.
+            records: The records.
 
         Raises:
             JournalClosed: The run is not open.
         """
         if not self.is_open or self.state.status != "open":
             raise self._closed()
-        if record.kind in FINAL:
-            step, complete = record.step, self._complete
-            if step in complete:
-                return False
-            complete.add(step)
-        self._pending.append(record)
-        return True
-
-    def flush(self) -> None:
-        """See `OpenRun`."""
-        if self._pending:
+        steps = [record.step for record in records if record.kind in FINAL]
+        refused: Sequence[Record] = ()
+        if self._complete.isdisjoint(steps) and len(set(steps)) == len(steps):
+            self._complete.update(steps)
+        else:
+            refused = [record for record in records if not self._is_first(record)]
+            records = [record for record in records if record not in refused]
+        self._pending += records
+        if records:
             self._wake(self)
+        return refused
+
+    def _is_first(self, record: Record) -> bool:
+        """Tell whether a record is the first that says how its step ended; there is no other one from then on."""
+        if record.kind not in FINAL:
+            return True
+        is_first = record.step not in self._complete
+        self._complete.add(record.step)
+        return is_first
 
     def take(self) -> list[Record]:
         """Return what waits to be written. One thread may take while another one appends."""

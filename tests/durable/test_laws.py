@@ -126,13 +126,10 @@ class FlawedRun:
         self.end, self.release = kept.end, kept.release
         self._kept, self._flaw, self._on_commit, self._post = kept, flaw, on_commit, post
 
+    def append_all(self, records: Sequence[Record]) -> Sequence[Record]:
+        return [record for record in records if not self.append(record)]
+
     def append(self, record: Record) -> bool:
-        return self.add(record)
-
-    def flush(self) -> None:
-        """Everything is written at once."""
-
-    def add(self, record: Record) -> bool:
         self._flaw.seen += 1
         if self._flaw.seen != self._flaw.at:
             return self._kept.append(record)

@@ -253,9 +253,7 @@ async def test_a_loop_is_woken_once_for_a_group(tmp_path: Path, kind: str) -> No
             done.set()
 
     run = journal.open_run("a", START, on_commit=note, post=posted)
-    for number in range(500):
-        assert run.add(record(str(number)))
-    run.flush()
+    assert not run.append_all([record(str(number)) for number in range(500)])
     assert told == []
     with anyio.fail_after(30):
         await done.wait()

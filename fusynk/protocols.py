@@ -56,7 +56,8 @@ Poster: TypeAlias = Callable[[Callable[[], object]], object]
 OnCommit: TypeAlias = "Callable[[Sequence[Record], JournalError | None], object]"
 """What is told of records: that they are durable, or by which error they are not.
 
-Of each group once, and of each record once, in the order in which they were appended."""
+Of each group once, and of each record once, in the order in which they were appended. An error with no records says
+that the run was taken over."""
 
 
 class OpenRun(Protocol):
@@ -73,6 +74,19 @@ class OpenRun(Protocol):
     start: "RunStart"
     state: "RunState"
     records: "Sequence[Record]"
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there was no sign of life for so long that somebody else may have taken the run over."""
+        ...
+
+    def assure(self) -> None:
+        """Make sure that nobody took the run over, and give a sign of life. It blocks.
+
+        Raises:
+            RunTakenOver: Somebody did; nothing more is written.
+        """
+        ...
 
     def append(self, record: "Record") -> bool:
         """Have a record written. It is durable when `on_commit` is told so, and not before.

@@ -1,6 +1,7 @@
 """Files of SQLite: how they are made and checked, and what is told when one is refused."""
 
 import errno
+import re
 import shutil
 import sqlite3
 import stat
@@ -20,8 +21,10 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _REFUSED = {
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
-    *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_NOLFS),
+    *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_PROTOCOL),
 }
+
+_CODE = re.compile(r"error code=(\d+)")
 
 Doing: TypeAlias = Literal["opened", "read", "written"]
 
@@ -185,6 +188,7 @@ class DatabaseFile:
     def _problems(self, connection: sqlite3.Connection) -> Iterator[str]:
         for (found,) in connection.execute("PRAGMA integrity_check(1)"):
             if found != "ok":
+                _check_readable(str(found))
                 yield str(found)
         statement = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
         if [sql for (sql,) in connection.execute(statement)] != list(self.kind.schema):
@@ -248,6 +252,13 @@ def _may_be_there(folder: Path) -> bool:
         return folder.is_dir()
     except OSError:  # a folder around it may not be entered
         return True
+
+
+def _check_readable(problem: str) -> None:
+    """Raise what kept SQLite from looking, which is no damage."""
+    code = _CODE.search(problem)
+    if code is not None and int(code[1]) != sqlite3.SQLITE_IOERR_SHORT_READ and int(code[1]) & 0xFF in _REFUSED:
+        raise OSError(errno.EIO, problem)
 
 
 def _code_of(error: sqlite3.Error) -> int | None:

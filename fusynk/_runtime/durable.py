@@ -224,6 +224,8 @@ class Durable:
         run, succeed, next_pending = self._run, self._succeed, self._pending.popleft
         while self._told:
             count, error = self._told.popleft()
+            if error is not None and not count:
+                self._lose(error)
             for _ in range(count):
                 index, kind, value = next_pending()
                 if error is not None:
@@ -255,6 +257,25 @@ class Durable:
             self._scheduler.settle(index, Status.FAILED, error)
         else:
             self._run.abort(index, error)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether somebody else may have taken the run over."""
+        return self._journalled.is_silent
+
+    async def assure(self) -> None:
+        """Make sure that nobody took the run over while this process was silent; end it if somebody did."""
+        try:
+            await call_to_the_end(self._journalled.assure)
+        except JournalError as error:
+            self._lose(error)
+
+    def _lose(self, error: JournalError) -> None:
+        """End the run that somebody else has now."""
+        self.broken = self.broken or error
+        if not self._run.stopping:
+            self._run.reason = error
+            self._run.stop("abort")
 
     async def wait_for_commits(self) -> None:
         """Wait until everything that is recorded is committed, whatever is cancelled meanwhile; then let it follow."""

@@ -204,6 +204,11 @@ class Runner:
         if self.durable is not None:
             self.durable.flush()
 
+    async def assure(self) -> None:
+        """See that the run is still this process's own, before something of it starts."""
+        if self.durable is not None and self.durable.is_silent:
+            await self.durable.assure()
+
     @property
     def is_committing(self) -> bool:
         """Whether something is recorded that is not committed yet."""

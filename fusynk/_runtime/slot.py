@@ -79,8 +79,7 @@ class Slot:
         ready, cells, base, finish = scheduler.ready, scheduler.cells, scheduler.base, run.outcomes.finish
         functions, getters, plain = run.program.functions, run.program.getters, run.program.plain
         started, ended, begin, copy_context = records.started, records.ended, run.begin, run.context.copy
-        body, enter, turn_ends = cast("Any", None), run.inside.enter, clock() + _LONGEST_TURN / run.host.live
-        await self._see_to_notices()
+        body, enter, turn_ends = cast("Any", None), run.inside.enter, await self._turn_ends()
         while ready and not run.closed:
             index = ready.pop()
             try:
@@ -114,7 +113,13 @@ class Slot:
             if now > turn_ends:
                 run.flush()
                 await checkpoint()
-                turn_ends = clock() + _LONGEST_TURN / run.host.live
+                turn_ends = await self._turn_ends()
+
+    async def _turn_ends(self) -> float:
+        """Begin a turn, and return when it is over."""
+        await self._run.assure()
+        await self._see_to_notices()
+        return self._run.clock() + _LONGEST_TURN / self._run.host.live
 
     async def _finish(
         self, index: int, body: Coroutine[Any, Any, object], context: Context, waiting_for: object

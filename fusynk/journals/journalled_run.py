@@ -13,17 +13,21 @@ from fusynk.protocols import OnCommit, Poster
 class Backend:
     """What a journal does for its open runs. Each takes the run first."""
 
-    __slots__ = ("end", "path", "release")
+    __slots__ = ("assure", "end", "is_silent", "path", "release")
 
     def __init__(
         self,
         path: str,
         end: "Callable[[JournalledRun, JournalStatus], None]",
         release: "Callable[[JournalledRun], None]",
+        assure: "Callable[[JournalledRun], None]",
+        is_silent: "Callable[[], bool]",
     ) -> None:
         self.path = path
         self.end = end
         self.release = release
+        self.assure = assure
+        self.is_silent = is_silent
 
 
 class JournalledRun:
@@ -140,6 +144,19 @@ class JournalledRun:
         """See `OpenRun`."""
         self.is_open = False
         self._backend.release(self)
+
+    @property
+    def is_silent(self) -> bool:
+        """See `OpenRun`."""
+        return self._backend.is_silent()
+
+    def assure(self) -> None:
+        """See `OpenRun`.
+
+        Raises:
+            RunTakenOver: Somebody took the run over.
+        """
+        self._backend.assure(self)
 
     def fence(self, error: JournalError) -> None:
         """Let nothing more be written.

@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from math import isfinite
@@ -17,8 +16,9 @@ from fusynk._core.journalled import JournalStatus, RunStart, RunState, RunSummar
 from fusynk._durable.database import Doing, leak
 from fusynk._durable.paths import real_path
 from fusynk.errors import InvalidOption, JournalError, JournalUnavailable, NewerJournal, RunTakenOver, shown
-from fusynk.journals.claims import Claim, Held, holder_of, this_process
+from fusynk.journals.claims import Claim, Held, this_process
 from fusynk.journals.journalled_run import Backend, JournalledRun, ended_state, run_locked, unknown_run
+from fusynk.journals.leases import Leases
 from fusynk.journals.shared_file import SharedFile
 from fusynk.journals.sqlite_file import (
     FoundRun,
@@ -78,9 +78,8 @@ class SqliteJournal:
         self.lease = float(lease)
         self.codec = codec or Codec()
         self._file = SharedFile(self.path, synchronous)
-        self._backend = Backend(str(self.path), self._end, self._release)
-        self._claims: dict[JournalledRun, Claim] = {}
-        self._next_beat = 0.0
+        self._leases = Leases(Path(f"{self.path}.locks"), self.lease, self._check_all_owned)
+        self._backend = Backend(str(self.path), self._end, self._release, self._assure, self._is_silent)
         self._writer: Writer | None = None
         self._lock = Lock()
 
@@ -133,7 +132,7 @@ class SqliteJournal:
                 on_commit=on_commit,
                 post=post,
             )
-            self._claims[run] = claim
+            self._leases.keep(run, claim)
             return run
 
         try:
@@ -194,19 +193,19 @@ class SqliteJournal:
             writer, self._writer = self._writer, None
             if writer is None:
                 return
-            for run in self._claims:
+            for run in self._leases:
                 run.is_open = False
             writer.stop()
-            while self._claims:
-                self._claims.popitem()[1].end()
+            for run in self._leases:
+                self._leases.end(run)
             self._file.close()
 
     def abandon(self) -> None:
         """Let a copy of this process do no harm: to close the connection there would end what its parent is writing."""
         self._lock, self._writer = Lock(), None  # whoever held it does not run here
-        for run in self._claims:
+        for run in self._leases:
             run.is_open = False
-        self._claims.clear()
+        self._leases.forget()
         connection = self._file.abandon()
         if connection is not None:
             leak(connection)
@@ -217,7 +216,7 @@ class SqliteJournal:
         with self._lock:
             if self._writer is None:
                 self._file.open()
-                self._writer = Writer(self._commit, self._beat)
+                self._writer = Writer(self._commit, self._leases.tend)
                 _open_journals.add(self)
             return self._writer
 
@@ -225,7 +224,7 @@ class SqliteJournal:
         """Say whose a run is that could not be had; its owner may have been stopped in the middle of a commit."""
         with self._reading() as connection:
             found = next(runs_in(connection, run_id), None)
-        holder = None if found is None else holder_of(self._lock_file(found), self.lease)
+        holder = None if found is None else self._leases.holder_of(found.number)
         if holder is not None:
             raise run_locked(run_id, str(self.path), holder) from error
 
@@ -244,9 +243,17 @@ class SqliteJournal:
 
     def _release(self, run: JournalledRun) -> None:
         writer = self._writer
-        if writer is not None and run in self._claims:
+        if writer is not None and run in self._leases:
             writer.wake(run)
-            writer.call(lambda: self._give_free(run))
+            writer.call(lambda: self._leases.end(run))
+
+    def _is_silent(self) -> bool:
+        return self._leases.are_silent
+
+    def _assure(self, run: JournalledRun) -> None:
+        self._opened().call(self._leases.tend)
+        if run.refusal is not None:
+            raise run.refusal.with_traceback(None)
 
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection]:
@@ -289,6 +296,16 @@ class SqliteJournal:
             connection.execute("COMMIT")
         return refused
 
+    def _check_all_owned(self) -> None:
+        """Look whether runs were taken over while this process was silent, and have their owners told."""
+        with suppress(JournalError), self._writing(_WAIT_FOR_RUN) as connection:
+            for run in self._leases:
+                try:
+                    self._check_owned(connection, run)
+                except JournalError as error:
+                    run.tell((), error)
+            self._leases.beat()  # nobody can take them over meanwhile
+
     def _check_owned(self, connection: sqlite3.Connection, run: JournalledRun) -> None:
         """Refuse to write to a run that somebody took over or removed. Nobody can do that until the commit."""
         if run.refusal is None and epoch_of(connection, run.number) != run.state.epoch:
@@ -297,7 +314,7 @@ class SqliteJournal:
                 f"for {self.lease:g} s; nothing of it is recorded from here on. Raise lease= if such pauses are usual."
             )
             run.fence(RunTakenOver(message, path=str(self.path), run_id=run.run_id))
-            self._give_free(run)
+            self._leases.end(run)
         if run.refusal is not None:
             raise run.refusal.with_traceback(None)
 
@@ -344,29 +361,9 @@ class SqliteJournal:
 
     def _claimed(self, found: FoundRun, owner: str) -> Claim:
         try:
-            return Claim(self._lock_file(found), owner, self.lease)
+            return self._leases.claim(found.number, owner)
         except Held as error:
             raise run_locked(found.run_id, str(self.path), error.owner) from None
-
-    def _lock_file(self, found: FoundRun) -> Path:
-        return Path(f"{self.path}.locks") / str(found.number)
-
-    def _give_free(self, run: JournalledRun) -> None:
-        claim = self._claims.pop(run, None)
-        if claim is not None:
-            claim.end()
-
-    def _beat(self) -> float | None:
-        """Give signs of life for the runs that are open; return in how many seconds the next one is due."""
-        if not self._claims:
-            return None
-        now = time.monotonic()
-        if now >= self._next_beat:
-            for claim in self._claims.values():
-                with suppress(OSError):  # somebody may take the run over, and this process will be told
-                    claim.beat()
-            self._next_beat = now + self.lease / 4
-        return self._next_beat - now
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -267,6 +267,15 @@ def _code_of(error: sqlite3.Error) -> int | None:
     return code & 0xFF if isinstance(code, int) else None
 
 
+def is_busy(error: BaseException | None) -> bool:
+    """Tell whether an error says that another program is in the way.
+
+    Args:
+        error: The error.
+    """
+    return isinstance(error, sqlite3.Error) and _code_of(error) in _BUSY
+
+
 def leak(connection: sqlite3.Connection) -> None:
     """Keep a connection open for ever in a copy of this process; to close it there would end what its parent writes.
 

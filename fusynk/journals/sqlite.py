@@ -13,7 +13,7 @@ from weakref import WeakSet
 from fusynk._core.codec import Codec
 from fusynk._core.envelope import BrokenEnvelope, LaterEnvelope, Record
 from fusynk._core.journalled import JournalStatus, RunStart, RunState, RunSummary, mark_of, start_to_bytes, summary_of
-from fusynk._durable.database import Doing, leak
+from fusynk._durable.database import Doing, is_busy, leak
 from fusynk._durable.paths import real_path
 from fusynk.errors import InvalidOption, JournalError, JournalUnavailable, NewerJournal, RunTakenOver, shown
 from fusynk.journals.claims import Claim, Held, this_process
@@ -138,7 +138,8 @@ class SqliteJournal:
         try:
             return writer.call(open_now)
         except JournalUnavailable as error:
-            self._refuse_owned(run_id, error)
+            if is_busy(error.__cause__):
+                self._refuse_owned(run_id, error)
             raise
 
     def runs(self) -> Sequence[RunSummary]:

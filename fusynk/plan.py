@@ -11,6 +11,7 @@ import anyio
 from typing_extensions import TypeVar, Unpack
 
 from fusynk._core.compiler import artifact_type
+from fusynk._core.current import running_step
 from fusynk._core.inputs import check_instance, read_inputs
 from fusynk._core.layer import Override
 from fusynk._core.model import UNSET
@@ -194,7 +195,14 @@ class Plan(Generic[I_contra, A_co]):
         )
 
     async def _result_of(self, **inputs: object) -> A_co:
-        return (await self.run(**inputs)).result
+        return (await self._as_nested().run(**inputs)).result
+
+    def _as_nested(self) -> "Plan[I_contra, A_co]":
+        """Return the plan as a step runs it: its recorded run is that of the step, in each attempt and process."""
+        settings, step = self._program.settings, running_step()
+        if settings.journal is None or settings.run_id is not None or step is None:
+            return self
+        return self.options(run_id=step.idempotency_key)
 
     def explain(self) -> str:
         """Return what the plan will do: inputs, order, where each parameter comes from, options, suspicions."""

@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
+from fusynk._core.custom_types import custom_types_in
 from fusynk._core.printable import cut
 from fusynk._core.sameness import Comparer, comparer_of, difference
 from fusynk.errors import DamagedJournal, StoredError, Unstorable
@@ -100,8 +101,20 @@ class Codec:
                 "Annotate what can be told apart, such as one dataclass or msgspec structs with tags."
             )
             raise Unstorable(message, step="", type_name=name) from error
+        self._check_known(wanted)
         are_same = comparer_of(None if annotation in list(self.encoders) else annotation)
         return ArtifactCodec(self._encoder.encode, decoder.decode, are_same, self.encoders, self.sizes.most)
+
+    def _check_known(self, annotation: object) -> None:
+        """Refuse a type that holds what nothing here can code, before any artifact of it is made."""
+        unknown = next((kind for kind in custom_types_in(annotation) if kind not in self._decoders), None)
+        if unknown is not None:
+            name = _name_of(unknown)
+            message = (
+                f"An artifact annotated as {_name_of(annotation)} cannot be kept in a journal: the codec does not know "
+                f"{name}. Return a dataclass, an attrs class or a msgspec struct, or give a Conversion({name}, ...)."
+            )
+            raise Unstorable(message, step="", type_name=name)
 
     def in_fixed_order(self, values: AbstractSet[object]) -> list[object]:
         """Return the values of a set in an order that is the same in every process.

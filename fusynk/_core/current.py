@@ -51,17 +51,23 @@ RUN: ContextVar[RunningSteps | None] = ContextVar("fusynk_run", default=None)
 STEP: ContextVar[int | None] = ContextVar("fusynk_step", default=None)
 
 
+def running_step() -> StepContext | None:
+    """Return the step whose body is running, or `None` outside the body of a step."""
+    run, index = RUN.get(), STEP.get()
+    return None if run is None or index is None else run.describe_step(index)
+
+
 def current_step() -> StepContext:
     """Return the step whose body is running, in coroutines, threads and child tasks alike.
 
     Raises:
         LookupError: Called outside the body of a step.
     """
-    run, index = RUN.get(), STEP.get()
-    if run is None or index is None:
+    step = running_step()
+    if step is None:
         message = "current_step() was called outside a running step; call it inside the body of a unit."
         raise LookupError(message)
-    return run.describe_step(index)
+    return step
 
 
 def milestone(name: str, /, **values: object) -> None:

@@ -103,7 +103,6 @@ def recording_of(program: "Program", codec: Codec) -> Recording:
             derived.add(step)
         elif program.bodies[step] not in RESOURCES:
             artifacts[step] = coder_of(artifact_annotation(wiring.functions[step]), faults, unit)
-        _check_name(program, unit, faults)
     inputs = {needed.name: _input_coder(coder_of, program, needed, faults) for needed in wiring.inputs}
     faults.raise_all()
     description = describe_plan(program)
@@ -122,34 +121,29 @@ class _Coders:
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
-        self._made: dict[int, tuple[object, ArtifactCodec]] = {}
+        self._made: dict[int, tuple[object, ArtifactCodec | Unstorable]] = {}
         self._plain = codec.of()
 
     def __call__(self, annotation: object, faults: Faults, unit: Unit, subject: str = "") -> ArtifactCodec:
-        found = self._made.get(id(annotation))
-        if found is None:
-            found = self._made[id(annotation)] = annotation, self._coder(annotation, faults, unit, subject)
-        return found[1]
+        if id(annotation) not in self._made:
+            self._made[id(annotation)] = annotation, self._made_of(annotation)
+        found = self._made[id(annotation)][1]
+        if isinstance(found, ArtifactCodec):
+            return found
+        faults.add(UnrecordableUnit, unit, f"cannot be recorded{subject}: {found}")
+        return self._plain
 
-    def _coder(self, annotation: object, faults: Faults, unit: Unit, subject: str) -> ArtifactCodec:
+    def _made_of(self, annotation: object) -> ArtifactCodec | Unstorable:
         try:
             return self._codec.of(Any if annotation is UNSET else annotation)
         except Unstorable as error:
-            faults.add(UnrecordableUnit, unit, f"cannot be recorded{subject}: {error}")
-            return self._plain
+            return error
 
 
 def _input_coder(coder_of: _Coders, program: "Program", needed: PlanInput, faults: Faults) -> ArtifactCodec:
     step = program.wiring.index[needed.needed_by[0]]
     unit = cast("AnyLayer", program.wiring.layers[step]).unit
     return coder_of(needed.type, faults, unit, f" with its input {needed.name!r}")
-
-
-def _check_name(program: "Program", unit: Unit, faults: Faults) -> None:
-    """Note a name that an item of a fan-out could have as well."""
-    fan_out, _, number = unit.name.removesuffix("]").rpartition("[")
-    if unit.name.endswith("]") and number.isdecimal() and program.wiring.index.get(fan_out) in program.wiring.fan_outs:
-        faults.add(UnrecordableUnit, unit, f"is named like an item of the fan-out {fan_out!r}; rename one of them.")
 
 
 def _encoded_input(coder: ArtifactCodec, name: str, value: object) -> bytes:

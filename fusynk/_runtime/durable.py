@@ -389,4 +389,8 @@ class Durable:
 
     @property
     def _status(self) -> JournalStatus:
-        return "cancelled" if self._run.by in _LEAVES_OPEN else self._run.status
+        run = self._run
+        if run.by in _LEAVES_OPEN:
+            return "cancelled"
+        # A teardown belongs to its process; what it says of the run is raised there.
+        return "failed" if run.by is not None or Status.FAILED in self._scheduler.state else "succeeded"

@@ -547,6 +547,40 @@ async def test_a_nested_plan_is_one_step(journal: Journal) -> None:
     assert shop.taken() == ["within", "end", "end"]
 
 
+async def test_a_nested_plan_with_a_journal_goes_on_where_it_was(journal: Journal) -> None:
+    shop = Shop()
+    shop.broken["inner end"] = 1
+    inner = compile_plan(shop.step("inner end", shop.step("within"))).options(journal=journal)
+    outer = Graph("outer")
+    nested = outer.layer(inner, name="nested")
+    plan = compile_plan(nested).options(journal=journal, run_id="order")
+
+    _ = await broken_off(plan)
+    run = await plan.run()
+
+    assert (run.result, shop.taken()) == ("inner end", ["within", "inner end", "inner end"])
+    assert [found.run_id for found in journal.runs()] == ["order", "order/nested"]
+
+
+async def test_a_teardown_that_fails_belongs_to_its_process(journal: Journal) -> None:
+    graph = Graph("teardown")
+
+    @graph.layer
+    async def connection() -> AsyncIterator[int]:
+        yield 3
+        raise Outage
+
+    @graph.layer
+    async def end(given: int = use(connection)) -> int:
+        return given
+
+    plan = compile_plan(end).options(journal=journal, run_id="order")
+    assert isinstance(await broken_off(plan), Outage)
+
+    assert [found.status for found in journal.runs()] == ["succeeded"]
+    assert (await plan.run()).result == 3
+
+
 # How runs end, and who may go on with them
 
 

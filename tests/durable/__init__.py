@@ -1,0 +1,1 @@
+"""Runs that are recorded: what is resumed, what is refused, and what survives."""

@@ -37,7 +37,7 @@ _STATES: Final[dict[RecordKind, Status]] = {
 _LEAVES_OPEN: Final[frozenset[CancelledBy]] = frozenset({"caller", "stop", "signal"})
 
 Pending: TypeAlias = tuple[int, RecordKind, object]
-"""A step or an item, what its record says of it, and its artifact, its error or why it was skipped."""
+"""A step or an item, what its record says, and its artifact, its error, why it was skipped, or the delay of a retry."""
 
 
 class Durable:
@@ -145,14 +145,15 @@ class Durable:
         else:
             self._record(index, "failed", self._codec.encode_error(error), error)
 
-    def note_attempt(self, index: int, error: BaseException) -> None:
-        """Record that an attempt failed after which there is another one.
+    def note_attempt(self, index: int, error: BaseException, delay: float) -> None:
+        """Record that an attempt failed, and have the next one made after that.
 
         Args:
             index: The step or item.
             error: Its error.
+            delay: Seconds until the next attempt.
         """
-        self._record(index, "attempted", self._codec.encode_error(error), None)
+        self._record(index, "attempted", self._codec.encode_error(error), delay)
 
     def note_compensated(self, name: str) -> None:
         """Record that a step or an item was undone.
@@ -234,6 +235,8 @@ class Durable:
                     succeed(index, value)
                 elif kind in _STATES:
                     self._follow(index, kind, value)
+                elif kind == "attempted" and not run.stopping:
+                    run.outcomes.try_again(index, cast("float", value))
 
     def _follow(self, index: int, kind: RecordKind, value: object) -> None:
         run = self._run

@@ -50,10 +50,16 @@ class Outcomes:
             self._run.abort(index, refused)
 
     def retry(self, index: int, delay: float) -> None:
+        """Have a step tried again; where attempts are recorded, when this one is."""
+        durable = self._run.durable
+        if durable is None:
+            self.try_again(index, delay)
+        else:
+            durable.note_attempt(index, cast("BaseException", self._run.records.failed[index][-1].error), delay)
+
+    def try_again(self, index: int, delay: float) -> None:
         """Let a step wait for its next attempt, without a slot."""
         run = self._run
-        if run.durable is not None:
-            run.durable.note_attempt(index, cast("BaseException", run.records.failed[index][-1].error))
         run.records.note_retry(index)
         run.scheduler.retry(index)
         if run.bus is not None:

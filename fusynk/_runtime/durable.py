@@ -14,7 +14,7 @@ from fusynk._core.envelope import Record, RecordKind
 from fusynk._core.journalled import JournalStatus
 from fusynk._core.model import CancelledBy, Skipped, Status
 from fusynk._core.records import NEVER
-from fusynk._core.replay import NO_CODEC, Known, skip_to_bytes
+from fusynk._core.replay import NO_CODEC, Known, place_of, skip_to_bytes
 from fusynk._core.resuming import ResumingScheduler
 from fusynk._core.scheduler import Scheduler
 from fusynk._runtime.blocking import call_to_the_end
@@ -277,27 +277,33 @@ class Durable:
 
     def go_back_if_broken_off(self) -> None:
         """Go on with undoing a run that was broken off. Nothing of it is continued."""
-        broken_off, run = self._replay.broken_off, self._run
+        broken_off, run, replay = self._replay.broken_off, self._run, self._replay
         if broken_off is None:
             return
         self._notes_break_off = False
-        for step, known in self._replay.steps.items():
-            if self._scheduler.state[step] < Status.SUCCEEDED:  # it waits for what is not set up any more
-                self._note_known(step, known)
-                self._scheduler.settle(step, known.state, known.value)
-        index = self._index_of(broken_off.step)
-        if index is None:
+        self._ensure_items([*replay.order, broken_off.step] if broken_off.step else replay.order)
+        self._scheduler.settle_known(replay.steps, replay.items)
+        self._scheduler.settle_known(replay.lost_steps, replay.lost_items)
+        if broken_off.step:
+            index = self._index_of(broken_off.step)
+            run.abort(index, broken_off.error)
+        else:
             run.reason = broken_off.error
             run.stop("deadline")
-        else:
-            self._scheduler.settle(index, Status.FAILED, broken_off.error)
-            run.break_off(index, broken_off.error)
 
-    def _index_of(self, name: str) -> int | None:
-        scheduler = self._scheduler
-        step = scheduler.wiring.index.get(name)
-        items = range(scheduler.base, len(scheduler.state))
-        return step if step is not None else next((item for item in items if scheduler.name_of(item) == name), None)
+    def _ensure_items(self, names: Iterable[str]) -> None:
+        """Let items come into being whose fan-out goes over a resource, which is not set up to be undone."""
+        counts: dict[int, int] = {}
+        for name in names:
+            step, number = place_of(name, self._scheduler.wiring)
+            if number is not None:
+                counts[step] = max(counts.get(step, 0), number + 1)
+        for step, count in counts.items():
+            self._scheduler.ensure_items(step, count)
+
+    def _index_of(self, name: str) -> int:
+        step, number = place_of(name, self._scheduler.wiring)
+        return step if number is None else self._scheduler.items[step][number]
 
     async def may_undo(self) -> bool:
         """Tell whether the run is to be undone; if so, that is recorded first, and it is never continued."""

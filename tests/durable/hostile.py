@@ -118,3 +118,15 @@ def assert_nothing_unrecorded(runner: Runner, journal: MemoryJournal) -> None:
         is_derived = scheduler.step_of(index) in recording.derived or index in scheduler.items
         if isinstance(scheduler.outcome_of(index), Succeeded) and not is_derived:
             assert scheduler.name_of(index) in complete, scheduler.name_of(index)
+
+
+def cut_off(journal: MemoryJournal, run_id: str, count: int) -> MemoryJournal:
+    """What is left when the process dies after so many records of a run: a journal of these, and the run is open."""
+    opened = journal.open_run(run_id, on_commit=ignore)
+    opened.release()
+    left = MemoryJournal(codec=journal.codec)
+    run = left.open_run(run_id, opened.start, on_commit=ignore)
+    for record in opened.records[:count]:
+        _ = run.append(record)
+    run.release()
+    return left

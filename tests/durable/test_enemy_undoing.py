@@ -31,7 +31,7 @@ class Ledger:
         return True
 
 
-def over_a_resource(graph: Any, ledger: Ledger) -> Any:
+def over_a_resource(graph: Graph, ledger: Ledger) -> Any:
     @graph.layer
     async def source() -> AsyncIterator[list[int]]:
         ledger.opened.append("source")
@@ -48,7 +48,7 @@ def over_a_resource(graph: Any, ledger: Ledger) -> Any:
     return last
 
 
-def behind_items_that_are_resources(graph: Any, ledger: Ledger) -> Any:
+def behind_items_that_are_resources(graph: Graph, ledger: Ledger) -> Any:
     @graph.layer
     async def numbers() -> list[int]:
         return [1, 2]
@@ -69,7 +69,7 @@ def behind_items_that_are_resources(graph: Any, ledger: Ledger) -> Any:
     return last
 
 
-def beside_a_resource(graph: Any, ledger: Ledger) -> Any:
+def beside_a_resource(graph: Graph, ledger: Ledger) -> Any:
     @graph.layer
     async def numbers() -> list[int]:
         return [1, 2]
@@ -90,7 +90,7 @@ def beside_a_resource(graph: Any, ledger: Ledger) -> Any:
     return last
 
 
-def among_failing_items(graph: Any, ledger: Ledger) -> Any:
+def among_failing_items(graph: Graph, ledger: Ledger) -> Any:
     @graph.layer
     async def source() -> AsyncIterator[list[int]]:
         ledger.opened.append("source")

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 
-from fusynk import Plan, Run, current_step, milestone
+from fusynk import Plan, Run, Succeeded, current_step, milestone
+from fusynk.errors import JournalUnavailable
 from fusynk.journals import MemoryJournal
-from fusynk.testing import simulate
+from fusynk.testing import run_virtual, simulate
 from fusynk.testing.virtual import Backend
 from tests.durable.hostile import LateJournal, assert_free, complete_in, cut_off
-from tests.model.scenes import Mishap, Part, Scene, Stage, scenes
+from tests.durable.test_laws import Flaw, FlawedJournal
+from tests.model.scenes import Mishap, Part, Scene, Stage, play, scenes
 
 LONG = bool(os.environ.get("FUSYNK_LONG"))
 pytestmark = pytest.mark.timeout(0 if LONG else 120)
@@ -158,3 +160,56 @@ def test_a_run_that_is_undone_is_undone_whole_though_it_dies_after_any_record(ba
         assert set(again.run.compensation_failures) == set(trace.run.compensation_failures)
         assert stage.begun == Counter()
         assert_free(left, "scene")
+
+
+@both
+@few
+@given(scene=scenes(largest=5))
+def test_a_run_whose_records_cannot_be_written_goes_on_later(backend: Backend, scene: Scene) -> None:
+    scene = tolerant(scene)
+    whole = FlawedJournal(Flaw(at=0))
+    calm = simulate(recorded(Repeatable(scene).plan, whole), backend=backend).run
+
+    for at in range(1, whole.flaw.seen + 1):
+        stage, flaw = Repeatable(scene), Flaw(at=at)
+        journal = FlawedJournal(flaw)
+        broken = simulate(recorded(stage.plan, journal), backend=backend)
+        note(f"the record of {flaw.lost} is lost")
+        assert isinstance(broken.error, JournalUnavailable)
+        assert [found.status for found in journal.runs()] == ["open"]
+        first, complete = Counter(stage.begun), complete_in(journal, "scene")
+        run = simulate(recorded(stage.plan, journal), backend=backend).run
+
+        assert (told(run, scene), run.status) == (told(calm, scene), calm.status)
+        redone = {step for (step, _), times in (stage.begun - first).items() if times and step in complete}
+        assert all(scene.parts[int(step[1:])].kind == "resource" for step in redone)
+
+
+def endable(scene: Scene) -> Scene:
+    """The scene without anything that breaks its run off but how it is ended; that is cancelled, not undone."""
+    calm = tolerant(scene)
+    parts = tuple(replace(part, kind="body") if part.kind == "undoable" else part for part in calm.parts)
+    return replace(calm, parts=parts, deadline=scene.deadline, cancel_at=scene.cancel_at)
+
+
+@both
+@few
+@given(scene=scenes(largest=6))
+@pytest.mark.parametrize("make", JOURNALS)
+def test_a_run_that_is_ended_early_goes_on_to_the_same_end(
+    backend: Backend, make: Callable[[], MemoryJournal], scene: Scene
+) -> None:
+    scene = endable(scene)
+    unending = replace(scene, deadline=None, cancel_at=None)
+    calm = simulate(Repeatable(unending).plan, backend=backend).run
+    stage, journal = Repeatable(scene), make()
+
+    early = run_virtual(play, recorded(stage.plan, journal), scene, id, backend=backend)
+    complete = {name for name, outcome in early.outcomes.items() if isinstance(outcome, Succeeded)}
+    assert_free(journal, "scene")
+    first = Counter(stage.begun)
+    run = simulate(recorded(stage.plan.options(deadline=None), journal), backend=backend).run
+
+    assert (told(run, scene), run.status) == (told(calm, scene), calm.status)
+    redone = {step for (step, _), times in (stage.begun - first).items() if times and step in complete}
+    assert all(scene.parts[int(step[1:])].kind == "resource" for step in redone)

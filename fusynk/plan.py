@@ -293,14 +293,15 @@ class Plan(Generic[I_contra, A_co]):
         return values
 
     def _to_resume(self, method: str, run_id: str, journal: "Journal | None") -> "Plan[I_contra, A_co]":
-        plan = self.options(run_id=run_id) if journal is None else self.options(run_id=run_id, journal=journal)
-        if plan.settings.journal is None or plan.settings.run_id is None:
+        given: dict[str, object] = {"run_id": run_id} if journal is None else {"run_id": run_id, "journal": journal}
+        settings = plan_settings(f"Plan.{method}()", self._program.settings, given)
+        if settings.journal is None or settings.run_id is None:
             message = (
                 f"plan.{method}({run_id!r}) needs an id and a journal; "
                 f'write plan.{method}("order-42", journal=SqliteJournal("runs.db")).'
             )
             raise InvalidOption(message)
-        return plan
+        return replace(self, _program=with_settings(self._program, settings, given))
 
     async def _runner(self, values: list[object] | None, *, observed: bool = False) -> Runner:
         if self._program.settings.journal is None:

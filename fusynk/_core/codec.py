@@ -9,14 +9,17 @@ from typing import Any, Final, Generic, TypeVar, cast
 import msgspec
 
 from fusynk._core.custom_types import custom_types_in
+from fusynk._core.numbers import is_positive_count
 from fusynk._core.printable import cut
 from fusynk._core.sameness import Comparer, comparer_of, difference
-from fusynk.errors import DamagedJournal, StoredError, Unstorable
+from fusynk.errors import DamagedJournal, InvalidOption, StoredError, Unstorable, shown
 
 CODEC: Final = "json"
 """The name of this codec in envelopes."""
 MOST: Final = 1 << 20
 WARN_ABOVE: Final = 1 << 18
+
+ADVICE: Final = "give the journal a Conversion: codec=Codec([Conversion(...)])"
 
 T = TypeVar("T")
 
@@ -32,6 +35,13 @@ class Sizes:
 
     most: int = MOST
     warn_above: int = WARN_ABOVE
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number of bytes."""
+        for name, value in (("most", self.most), ("warn_above", self.warn_above)):
+            if not is_positive_count(value):
+                message = f"Sizes({name}={shown(value)}): {name} must be a whole number of bytes, from 1 up."
+                raise InvalidOption(message)
 
     def is_large(self, payload: bytes) -> bool:
         """Tell whether somebody should be told.
@@ -74,7 +84,11 @@ class Codec:
         Args:
             conversions: How to store types that msgspec does not know.
             sizes: How large artifacts may be.
+
+        Raises:
+            InvalidOption: Something else is given.
         """
+        conversions = _checked(conversions, sizes)
         self.sizes = sizes
         known = {one.kind: one for one in conversions}
         self.encoders: Mapping[type, Callable[[object], object]] = {kind: one.encode for kind, one in known.items()}
@@ -246,22 +260,44 @@ class ArtifactCodec:
             raise _unreadable(error) from error
 
 
+def _checked(conversions: Iterable[object], sizes: object) -> "list[Conversion[Any]]":
+    """Return the conversions as they were given, if they are what they must be."""
+    if not isinstance(sizes, Sizes):
+        message = f"Codec(sizes={shown(sizes)}): sizes must be Sizes(most=..., warn_above=...), in bytes."
+        raise InvalidOption(message)
+    given = list(conversions)
+    for one in given:
+        if not isinstance(one, Conversion):
+            message = f"Codec([{shown(one)}]): each must be a conversion, as Conversion(Kind, encode, decode)."
+            raise InvalidOption(message)
+    return cast("list[Conversion[Any]]", given)
+
+
 def _unstorable(step: str, artifact: object, found: str, size: int | None = None) -> Unstorable:
     kind = _name_of(type(artifact))
     message = (
-        f"{step!r} returned {'an' if kind[0] in 'aeiou' else 'a'} {kind} that cannot be kept in the journal: its value"
-        f"{cut(found)}. Annotate the return type, and return what JSON and that type can hold, or give a Conversion."
+        f"{step!r} returned {with_article(kind)} that cannot be kept in the journal: its value{cut(found)}. "
+        f"Annotate the return type, and return what JSON and that type can hold, or {ADVICE}."
     )
-    return Unstorable(message, step=step, type_name=kind, size=size)
+    return Unstorable(message, step=step, type_name=kind, size=size, found=cut(found))
 
 
 def _too_large(step: str, artifact: object, size: int, most: int) -> Unstorable:
     kind = _name_of(type(artifact))
     message = (
-        f"{step!r} returned {kind!r} of {size:,} bytes, and the journal keeps at most {most:,}. "
-        "Store it elsewhere and return where it is, or raise the limit: Sizes(most=...)."
+        f"{step!r} returned {with_article(kind)} of {size:,} bytes, and the journal keeps at most {most:,}. "
+        "Store it elsewhere and return where it is, or raise the journal's limit: codec=Codec(sizes=Sizes(most=...))."
     )
-    return Unstorable(message, step=step, type_name=kind, size=size)
+    return Unstorable(message, step=step, type_name=kind, size=size, found=f" takes {size:,} bytes")
+
+
+def with_article(kind: str) -> str:
+    """Return the name of a type as a sentence has it.
+
+    Args:
+        kind: The name.
+    """
+    return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}"
 
 
 def _unreadable(error: Exception) -> DamagedJournal:

@@ -48,6 +48,11 @@ def are_subscribers(value: object) -> bool:
     return all(callable(one) and takes_positional(one, 1) and not is_coroutine_function(one) for one in functions)
 
 
+def is_journal(value: object) -> bool:
+    """Tell whether runs can be recorded there."""
+    return not isinstance(value, type) and callable(getattr(value, "open_run", None)) and hasattr(value, "codec")
+
+
 def is_capture(value: object) -> bool:
     """Tell whether this says what telemetry may show."""
     if isinstance(value, (set, frozenset, list, tuple)):

@@ -17,6 +17,7 @@ from fusynk._core.option_values import (
     are_subscribers,
     is_capture,
     is_function,
+    is_journal,
     is_retry_on,
     is_tags,
     or_none,
@@ -27,6 +28,7 @@ from fusynk._core.schedule_options import SCHEDULE_RULES, check_schedule
 if TYPE_CHECKING:
     from fusynk._core.captured import Capture
     from fusynk._core.events import Listener, Subscriber
+    from fusynk.protocols import Journal
 from fusynk.errors import InvalidOption, UnknownOption, did_you_mean, shown
 
 Dependency: TypeAlias = Artifact[object] | When | str
@@ -165,7 +167,7 @@ class PlanOptions(TypedDict, total=False):
     seed: int | str | None
     grace: float
     executor: object
-    journal: object
+    journal: "Journal | None"
     subscribers: "Sequence[Listener | Subscriber]"
     progress: bool
     verbose: bool
@@ -213,7 +215,7 @@ class PlanSettings:
     seed: int | str | None = None
     grace: float = 5.0
     executor: object = None
-    journal: object = None
+    journal: "Journal | None" = None
     subscribers: "Sequence[Listener | Subscriber]" = ()
     progress: bool = False
     verbose: bool = False
@@ -237,7 +239,7 @@ _PLAN_RULES: tuple[_Rule, ...] = (
     ("capture", is_capture, 'some of "arguments", "results", "errors", or a function of what would be shown'),
     ("subscribers", are_subscribers, "a sequence of plain functions, or of Subscriber(function)"),
     ("executor", or_none(lambda v: callable(getattr(v, "call", None))), "an object with an async method `call`"),
-    ("journal", or_none(lambda v: callable(getattr(v, "open_run", None))), 'a journal, as SqliteJournal("runs.db")'),
+    ("journal", or_none(is_journal), 'a journal, as SqliteJournal("runs.db")'),
 )
 PER_RUN = frozenset({"run_id", "journal", "deadline", "subscribers", "progress", "verbose", "log_context", "seed"})
 """The options of a plan that say nothing of its steps."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from fusynk._core.callables import is_coroutine_function, is_generator_function
 from fusynk._core.compensation import Compensation, compensations_of
@@ -19,23 +19,12 @@ from fusynk._core.wiring import RESOURCES, Body, EdgeKind, Wiring
 from fusynk.errors import UnknownParameter, UnstoppableTimeout, shown
 
 if TYPE_CHECKING:
-    from fusynk._core.codec import Codec
     from fusynk._core.recording import Recording
     from fusynk._core.registry import AnyLayer
 
 Getter = Callable[[Sequence[object]], Sequence[object]]
 _STOPPABLE = frozenset({Body.COROUTINE, Body.SUBPROCESS, Body.RESOURCE})
 _SPECIAL = frozenset({EdgeKind.DEFAULT, EdgeKind.OUTCOME, EdgeKind.MEMBER})
-
-
-class Codes(Protocol):
-    """What a program asks of a journal.
-
-    Attributes:
-        codec: What codes artifacts, inputs and errors.
-    """
-
-    codec: "Codec"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -135,7 +124,7 @@ def with_settings(program: Program, settings: PlanSettings, changed: Collection[
 
 def _recorded(program: Program) -> Program:
     """Complete a program by how its runs are recorded; that is found out once for one codec."""
-    journal = cast("Codes | None", program.settings.journal)
+    journal = program.settings.journal
     former = program.recording
     if journal is None or (former is not None and former.codec is journal.codec):
         return program

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from fusynk._core.codec import ArtifactCodec, Codec
+from fusynk._core.codec import ADVICE, ArtifactCodec, Codec, with_article
 from fusynk._core.faults import Faults
 from fusynk._core.fingerprint import describe_plan, fingerprint_of
 from fusynk._core.model import UNSET
@@ -150,8 +150,10 @@ def _encoded_input(coder: ArtifactCodec, name: str, value: object) -> bytes:
     try:
         return coder.encode(value, step=name)
     except Unstorable as error:
+        kind = error.type_name
         message = (
-            f"The input {name!r} is a {error.type_name} that cannot be kept in the journal. Annotate it, pass what "
-            "JSON and that type can hold, or give a Conversion; bind an object by compile_plan(object.layer) instead."
+            f"The input {name!r} is {with_article(kind)} that cannot be kept in the journal: its value{error.found}. "
+            f"Annotate it, and pass what JSON and that type can hold, or {ADVICE}; "
+            "an object whose methods are layers is bound by compile_plan(object.layer) instead."
         )
-        raise Unstorable(message, step="", type_name=error.type_name, size=error.size) from error
+        raise Unstorable(message, step="", type_name=kind, size=error.size, found=error.found) from error

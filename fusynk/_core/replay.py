@@ -61,6 +61,8 @@ class Replay:
         broken_off: What broke the run off, if nothing came after that but compensations.
         compensated: The names of what was undone, in that order.
         is_over: Whether the run went to its end; nothing is to be done but to give its outcomes back.
+        lost_steps: As `steps`, the resources that were set up in a process that is not there any more.
+        lost_items: As `items`, such resources.
     """
 
     steps: dict[int, Known] = field(default_factory=dict[int, Known])
@@ -70,6 +72,8 @@ class Replay:
     broken_off: BreakOff | None = None
     compensated: list[str] = field(default_factory=list[str])
     is_over: bool = False
+    lost_steps: dict[int, Known] = field(default_factory=dict[int, Known])
+    lost_items: dict[int, dict[int, Known]] = field(default_factory=dict[int, dict[int, Known]])
 
 
 def replay_of(records: Iterable[Record], status: str, wiring: "Wiring", recording: Recording) -> Replay:
@@ -113,8 +117,28 @@ def skip_to_bytes(skipped: Skipped) -> bytes:
     return msgspec.json.encode(_SkipReason(skipped.because, skipped.cause))
 
 
+def place_of(name: str, wiring: "Wiring") -> tuple[int, int | None]:
+    """Return the step of a name, and which item of it is meant, if one is.
+
+    Args:
+        name: The name.
+        wiring: The plan.
+
+    Raises:
+        DamagedJournal: The plan has no such step.
+    """
+    step = wiring.index.get(name)
+    if step is not None:
+        return step, None
+    fan_out, _, number = name.removesuffix("]").rpartition("[")
+    step = wiring.index.get(fan_out)
+    if step is None or step not in wiring.fan_outs or not number.isdecimal():
+        raise DamagedJournal(f"There is a record of {name!r}, which the plan does not have.", path="")
+    return step, int(number)
+
+
 def _keep(replay: Replay, record: Record, wiring: "Wiring", recording: Recording) -> None:
-    step, number = _place_of(record.step, wiring)
+    step, number = place_of(record.step, wiring)
     replay.attempts.pop(record.step, None)
     replay.order.append(record.step)
     try:
@@ -146,20 +170,11 @@ def _skip_from_bytes(payload: bytes) -> Skipped:
     return Skipped(reason.because, reason.cause)
 
 
-def _place_of(name: str, wiring: "Wiring") -> tuple[int, int | None]:
-    """Return the step of a name, and which item of it is meant."""
-    step = wiring.index.get(name)
-    if step is not None:
-        return step, None
-    fan_out, _, number = name.removesuffix("]").rpartition("[")
-    step = wiring.index.get(fan_out)
-    if step is None or step not in wiring.fan_outs or not number.isdecimal():
-        raise DamagedJournal(f"There is a record of {name!r}, which the plan does not have.", path="")
-    return step, int(number)
-
-
 def _forget_resources(replay: Replay) -> None:
     """Have resources set up again: what they yielded did not outlive the process."""
-    for known in (replay.steps, *replay.items.values()):
-        for key in [key for key, one in known.items() if one.value is UNRECORDED]:
-            del known[key]
+    replay.lost_steps = _taken_out(replay.steps)
+    replay.lost_items = {step: _taken_out(items) for step, items in replay.items.items()}
+
+
+def _taken_out(known: dict[int, Known]) -> dict[int, Known]:
+    return {key: known.pop(key) for key in [key for key, one in known.items() if one.value is UNRECORDED]}

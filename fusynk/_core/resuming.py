@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Final, cast
 
-from fusynk._core.model import Skipped, Status
+from fusynk._core.model import UNSET, Skipped, Status
 from fusynk._core.replay import Known
 from fusynk._core.watched import WatchedScheduler
 from fusynk.errors import ItemsChanged
@@ -50,6 +50,35 @@ class ResumingScheduler(WatchedScheduler):
             self._cascade([step for step, count in enumerate(self.remaining) if not count])
         else:
             super().begin()
+
+    def settle_known(self, steps: Mapping[int, Known], items: Mapping[int, Mapping[int, Known]]) -> None:
+        """Settle what is known and did not follow, since what it waits for is not there any more.
+
+        Args:
+            steps: How steps ended, by step.
+            items: How items ended, by fan-out and number; they have come into being.
+        """
+        for step, known in steps.items():
+            self._settle_known(step, known)
+        for step, numbered in items.items():
+            for number, known in numbered.items():
+                self._settle_known(self.items[step][number], known)
+
+    def ensure_items(self, step: int, count: int) -> None:
+        """Let the items of a fan-out come into being that cannot learn how many it has.
+
+        Args:
+            step: The fan-out.
+            count: How many are known to be.
+        """
+        if step not in self.items:
+            self._make_items(step, [UNSET] * count)
+            self._tell_expanded(step)
+
+    def _settle_known(self, index: int, known: Known) -> None:
+        if self.state[index] < Status.SUCCEEDED:
+            self.note_known(index, known)
+            self.settle(index, known.state, known.value)
 
     def skip(self, step: int, skipped: Skipped) -> None:
         """Skip a step, now that this is recorded."""

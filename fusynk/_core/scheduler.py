@@ -318,6 +318,14 @@ class Scheduler:
             except BaseException as error:  # noqa: BLE001 - iterating is the user's code
                 self.notices.append(("fail", step, error))
                 return []
+        self._make_items(step, values)
+        self.state[step] = _RUNNING
+        free = [item for item in self.items[step] if self._item_is_free(item, upstream)]
+        free += self._released(self._chains.get(step, ()))
+        return free if values else free + self._completed(step)
+
+    def _make_items(self, step: int, values: list[object]) -> None:
+        """Let the items of a fan-out come into being."""
         first = len(self.state)
         self.items[step] = range(first, first + len(values))
         self.owners += [step] * len(values)
@@ -326,10 +334,6 @@ class Scheduler:
         self.cells += [None] * len(values)
         self.state += bytes(len(values))
         self._open_items[step] = len(values)
-        self.state[step] = _RUNNING
-        free = [item for item in self.items[step] if self._item_is_free(item, upstream)]
-        free += self._released(self._chains.get(step, ()))
-        return free if values else free + self._completed(step)
 
     def _items_of(self, step: int, collection: object) -> list[object]:
         """Return what a fan-out goes over."""

@@ -9,14 +9,14 @@ from anyio import CancelScope
 
 from fusynk._attempt import Retry, after_failure, awaited
 from fusynk._core.callables import is_coroutine_function
-from fusynk._core.model import Status
+from fusynk._core.model import UNRECORDED, Status
 from fusynk._core.options import Policy
 from fusynk._runtime.backend import is_cancellation
 from fusynk._runtime.calls import Places
 from fusynk._runtime.company import company
 from fusynk._runtime.drive import run_in_context
 from fusynk._runtime.resource import AnyGenerator, Resource
-from fusynk.errors import LayerTimeout, StrayCancellation
+from fusynk.errors import ArtifactUnavailable, LayerTimeout, StrayCancellation
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -123,7 +123,7 @@ class Aftermath:
     async def _may_undo(self) -> bool:
         """Tell whether steps are to be undone; a run that is recorded and can be resumed is left as it is."""
         durable = self._run.durable
-        return bool(self._run.program.compensations) and (durable is None or await durable.may_undo())
+        return bool(self._run.program.compensations) and (durable is None or await durable.undoing.may_begin())
 
     def _keep_failure(self, index: int, error: BaseException) -> None:
         name = self._run.scheduler.name_of(index)
@@ -163,15 +163,15 @@ class Aftermath:
     async def _compensate(self) -> None:
         """Undo what succeeded, last first."""
         if self._run.durable is not None:
-            self.compensated = list(self._run.durable.compensated)
-            self._completed = self._run.durable.in_order_of_end(self._completed)
+            self.compensated = list(self._run.durable.undoing.compensated)
+            self._completed = self._run.durable.undoing.in_order_of_end(self._completed)
         for index, name, artifact in self._owed():
             self._busy_with = index
-            error = await self._undone(index, artifact)
+            error = _lost(name) if artifact is UNRECORDED else await self._undone(index, artifact)
             if error is None:
                 self.compensated.append(name)
                 if self._run.durable is not None:
-                    self._run.durable.note_compensated(name)
+                    self._run.durable.undoing.note_compensated(name)
                 self._run.tell("StepCompensated", name)
             else:
                 self.compensation_failures[name] = error
@@ -245,3 +245,10 @@ class Aftermath:
         if is_coroutine_function(compensation.function):
             return await awaited(compensation.function(*arguments))
         return await awaited(await self._executor.call(compensation.function, arguments, abandon=False))
+
+
+def _lost(name: str) -> ArtifactUnavailable:
+    return ArtifactUnavailable(
+        f"{name!r} cannot be undone here: it is a resource, and what it yielded ended with the process that set it up; "
+        "undo it by hand, and give compensate= to a step that returns what is to be undone."
+    )

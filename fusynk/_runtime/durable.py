@@ -12,12 +12,13 @@ from anyio import CancelScope
 from fusynk._core.codec import CODEC
 from fusynk._core.envelope import Record, RecordKind
 from fusynk._core.journalled import JournalStatus
-from fusynk._core.model import CancelledBy, Skipped, Status
+from fusynk._core.model import Skipped, Status
 from fusynk._core.records import NEVER
 from fusynk._core.replay import NO_CODEC, Known, skip_to_bytes
 from fusynk._core.resuming import ResumingScheduler
 from fusynk._core.scheduler import Scheduler
 from fusynk._runtime.blocking import call_to_the_end
+from fusynk._runtime.undoing import LEAVES_OPEN, Undoing
 from fusynk.errors import JournalError, Unstorable
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ _STATES: Final[dict[RecordKind, Status]] = {
     "failed": Status.FAILED,
     "skipped": Status.SKIPPED,
 }
-_LEAVES_OPEN: Final[frozenset[CancelledBy]] = frozenset({"caller", "stop", "signal"})
 
 Pending: TypeAlias = tuple[int, RecordKind, object]
 """A step or an item, what its record says, and its artifact, its error, why it was skipped, or the delay of a retry."""
@@ -48,6 +48,8 @@ class Durable:
         opened: Where it is recorded, and where it was left.
 
     Attributes:
+        codec: What codes errors.
+        undoing: Records what is undone.
         broken: Why something could not be recorded, or `None`; the run is left as it was last recorded.
         replayed: The names of what is known from the journal, in plan order.
     """
@@ -57,7 +59,7 @@ class Durable:
         self._journalled = opened.journalled
         self._replay = opened.replay
         recording = cast("Recording", run.program.recording)
-        self._codec, self._artifacts, self._derived = recording.codec, recording.artifacts, recording.derived
+        self.codec, self._artifacts, self._derived = recording.codec, recording.artifacts, recording.derived
         self._warn_above = recording.codec.sizes.warn_above
         self._batch: list[Record] = []
         self._scheduler = self._attached(cast("ResumingScheduler", run.scheduler))
@@ -69,9 +71,9 @@ class Durable:
         self._pending: deque[Pending] = deque()
         self._told: deque[tuple[int, JournalError | None]] = deque()
         self._bell: anyio.Event | None = None
-        self._notes_break_off = True
         self.broken: JournalError | None = None
         self.replayed: list[str] = []
+        self.undoing = Undoing(run, self, opened.replay)
         opened.line.listener = self._note_committed
 
     def _attached(self, scheduler: ResumingScheduler) -> ResumingScheduler:
@@ -79,7 +81,7 @@ class Durable:
         scheduler.note_known = self._note_known
         scheduler.note_begun = self._note_begun
         scheduler.record_skip = self._record_skip
-        scheduler.in_fixed_order = self._codec.in_fixed_order
+        scheduler.in_fixed_order = self.codec.in_fixed_order
         scheduler.recall(self._replay.steps, self._replay.items)
         return scheduler
 
@@ -143,7 +145,7 @@ class Durable:
         if self._scheduler.step_of(index) in self._derived:
             self._follow(index, "failed", error)
         else:
-            self._record(index, "failed", self._codec.encode_error(error), error)
+            self._record(index, "failed", self.codec.encode_error(error), error)
 
     def note_attempt(self, index: int, error: BaseException, delay: float) -> None:
         """Record that an attempt failed, and have the next one made after that.
@@ -153,16 +155,7 @@ class Durable:
             error: Its error.
             delay: Seconds until the next attempt.
         """
-        self._record(index, "attempted", self._codec.encode_error(error), delay)
-
-    def note_compensated(self, name: str) -> None:
-        """Record that a step or an item was undone.
-
-        Args:
-            name: Its name.
-        """
-        self._write(_RUN, Record(step=name, attempt=0, kind="compensated", payload=b""), None)
-        self.flush()
+        self._record(index, "attempted", self.codec.encode_error(error), delay)
 
     def _record_skip(self, step: int, skipped: Skipped) -> None:
         self._record(step, "skipped", skip_to_bytes(skipped), skipped)
@@ -183,6 +176,15 @@ class Durable:
     def _write(self, index: int, record: Record, value: object) -> None:
         self._batch.append(record)
         self._pending.append((index, record.kind, value))
+
+    def note(self, record: Record) -> None:
+        """Record something of the run, and not of one of its steps.
+
+        Args:
+            record: The record.
+        """
+        self._write(_RUN, record, None)
+        self.flush()
 
     def flush(self) -> None:
         """Have written what is recorded, because others have their turn now."""
@@ -315,63 +317,6 @@ class Durable:
         finally:
             await call_to_the_end(self._close)
 
-    def go_back_if_broken_off(self) -> None:
-        """Go on with undoing a run that was broken off. Nothing of it is continued."""
-        broken_off, run = self._replay.broken_off, self._run
-        if broken_off is None:
-            return
-        self._notes_break_off = False
-        for step, known in self._replay.steps.items():
-            if self._scheduler.state[step] < Status.SUCCEEDED:  # it waits for what is not set up any more
-                self._note_known(step, known)
-                self._scheduler.settle(step, known.state, known.value)
-        index = self._index_of(broken_off.step)
-        if index is None:
-            run.reason = broken_off.error
-            run.stop("deadline")
-        else:
-            self._scheduler.settle(index, Status.FAILED, broken_off.error)
-            run.break_off(index, broken_off.error)
-
-    def _index_of(self, name: str) -> int | None:
-        scheduler = self._scheduler
-        step = scheduler.wiring.index.get(name)
-        items = range(scheduler.base, len(scheduler.state))
-        return step if step is not None else next((item for item in items if scheduler.name_of(item) == name), None)
-
-    async def may_undo(self) -> bool:
-        """Tell whether the run is to be undone; if so, that is recorded first, and it is never continued."""
-        if self._run.by in _LEAVES_OPEN or self.broken is not None:
-            return False
-        self._note_break_off()
-        await self.wait_for_commits()
-        return self.broken is None
-
-    @property
-    def compensated(self) -> Sequence[str]:
-        """What was undone before, by name, in that order."""
-        return self._replay.compensated if self._replay.broken_off is not None else ()
-
-    def in_order_of_end(self, indexes: Sequence[int]) -> list[int]:
-        """Return steps and items in the order in which they ended, in whatever process.
-
-        Args:
-            indexes: The steps and items, in the order in which this process heard of them.
-        """
-        places = {name: place for place, name in enumerate(self._replay.order)}
-        return sorted(indexes, key=lambda index: places.get(self._scheduler.name_of(index), len(places)))
-
-    def _note_break_off(self) -> None:
-        """Record what broke the run off, once."""
-        if not self._notes_break_off:
-            return
-        self._notes_break_off = False
-        run = self._run
-        name = "" if run.cause is None else self._scheduler.name_of(run.cause[0])
-        error = cast("BaseException", run.reason)
-        record = Record(step=name, attempt=0, kind="aborted", payload=self._codec.encode_error(error))
-        self._write(_RUN, record, None)
-
     async def release(self) -> None:
         """Give the run free that has not begun."""
         await call_to_the_end(self._journalled.release)
@@ -382,7 +327,7 @@ class Durable:
         try:
             if self.broken is None and not self._replay.is_over:
                 if run.by in ("abort", "deadline"):
-                    self._note_break_off()
+                    self.undoing.note_break_off()
                 self.flush()
                 self._journalled.end(self._status)
         except JournalError as error:
@@ -393,7 +338,7 @@ class Durable:
     @property
     def _status(self) -> JournalStatus:
         run = self._run
-        if run.by in _LEAVES_OPEN:
+        if run.by in LEAVES_OPEN:
             return "cancelled"
         # A teardown belongs to its process; what it says of the run is raised there.
         return "failed" if run.by is not None or Status.FAILED in self._scheduler.state else "succeeded"

@@ -197,7 +197,7 @@ class Runner:
         """Make ready what waits for nothing; of a run that is resumed, what is left."""
         self.scheduler.begin()
         if self.durable is not None:
-            self.durable.go_back_if_broken_off()
+            self.durable.undoing.go_back_if_broken_off()
 
     def flush(self) -> None:
         """Have written what is recorded, if anything is; to be called before others have their turn."""

@@ -89,10 +89,12 @@ class Unstorable(Unrepeatable, TypeError):
         step: The name of the step that returned it; empty before any step did.
         type_name: The type of the artifact, or what is annotated if that is at fault.
         size: How many bytes it takes, or `None` if it cannot be written at all.
+        found: What is wrong with its value, if that is known.
     """
 
-    def __init__(self, message: str, *, step: str, type_name: str, size: int | None = None) -> None:
+    def __init__(self, message: str, *, step: str, type_name: str, size: int | None = None, found: str = "") -> None:
         super().__init__(message)
+        self.found = found
         self.step = step
         self.type_name = type_name
         self.size = size

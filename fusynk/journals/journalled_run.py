@@ -7,6 +7,7 @@ from contextlib import suppress
 from fusynk._core.envelope import FINAL, Record, Seal
 from fusynk._core.journalled import JournalStatus, RunStart, RunState
 from fusynk.errors import JournalClosed, JournalError, RunLocked, UnknownRun
+from fusynk.journals.claims import this_process
 from fusynk.protocols import OnCommit, Poster
 
 
@@ -202,9 +203,8 @@ def unknown_run(run_id: str, path: str) -> UnknownRun:
         run_id: The id.
         path: The file of the journal.
     """
-    return UnknownRun(
-        f"The journal has no run {run_id!r}; journal.runs() tells which it has.", path=path, run_id=run_id
-    )
+    where = f"The journal {path!r}" if path else "The journal"
+    return UnknownRun(f"{where} has no run {run_id!r}; journal.runs() tells which it has.", path=path, run_id=run_id)
 
 
 def run_locked(run_id: str, path: str, owner: str | None) -> RunLocked:
@@ -216,7 +216,11 @@ def run_locked(run_id: str, path: str, owner: str | None) -> RunLocked:
         owner: Who has it, if that is known.
     """
     by = "somebody else" if owner is None else owner
-    message = f"The run {run_id!r} is in the hands of {by}; wait until it has ended there, or end that process."
+    advice = "wait until it has ended there, or end that process"
+    if owner == this_process():
+        by = f"this very process, {owner}"
+        advice = "wait until it has ended, or give each run an id of its own"
+    message = f"The run {run_id!r} is in the hands of {by}; {advice}."
     return RunLocked(message, path=path, run_id=run_id, owner=owner)
 
 

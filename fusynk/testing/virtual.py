@@ -41,10 +41,11 @@ class _VirtualSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self._shuffle()
+        has_others = not self._others.issuperset(threading.enumerate())  # asked first: one may tell its news and end
         events = super().select(0)
         if events or timeout == 0:
             return events
-        if not self._others.issuperset(threading.enumerate()):
+        if has_others:
             patience = None if timeout is None else _THREAD_PATIENCE
             events = super().select(patience)
             if events:

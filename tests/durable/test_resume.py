@@ -690,13 +690,14 @@ async def test_an_unknown_run_is_not_begun(journal: Journal) -> None:
 
 async def test_resume_needs_a_journal_and_an_id() -> None:
     plan = compile_plan(Shop().step("only"))
+    no_journal: dict[str, Any] = {"journal": "runs.db"}
 
     with pytest.raises(InvalidOption, match=r"plan.resume\('order'\) needs an id and a journal; write plan.resume"):
         _ = await plan.resume("order")
     with pytest.raises(InvalidOption, match=r"run_id must be a text"):
         _ = await plan.resume("")
     with pytest.raises(InvalidOption, match=r'journal must be a journal, as SqliteJournal\("runs.db"\)'):
-        _ = plan.options(journal="runs.db")
+        _ = plan.options(**no_journal)
 
 
 def test_resume_sync_is_for_scripts(journal: Journal) -> None:

@@ -312,7 +312,7 @@ def test_what_would_come_back_as_something_else_is_refused(value: object, annota
 
     assert re.search(told, str(error))
     assert re.search(
-        "^'pay' returned an? .* that cannot be kept in the journal: its value.*give a Conversion", str(error)
+        "^'pay' returned an? .* that cannot be kept in the journal: its value.*the journal a Conversion", str(error)
     )
     assert error.type_name == type(value).__qualname__
     assert isinstance(error, Unrepeatable)
@@ -422,7 +422,7 @@ def test_an_artifact_above_the_limit_is_refused_with_its_size() -> None:
     error = refusal(just)
 
     assert error.size == (1 << 20) + 2
-    assert "'pay' returned 'str' of 1,048,578 bytes, and the journal keeps at most 1,048,576." in str(error)
+    assert "'pay' returned a str of 1,048,578 bytes, and the journal keeps at most 1,048,576." in str(error)
     assert back(just[:-2]) == just[:-2]
     assert back(just, Any, Codec(sizes=Sizes(most=1 << 21))) == just
 

@@ -27,6 +27,10 @@ from fusynk import (
     layer,
     run_of,
 )
+from fusynk._core.envelope import RecordKind
+from fusynk._core.journalled import JournalStatus
+from fusynk.journals import Codec, Conversion, MemoryJournal, Sizes, SqliteJournal
+from fusynk.protocols import Journal
 from fusynk.testing import Trace, run_virtual, simulate
 from tests.typing.accepted import (
     Corner,
@@ -303,3 +307,39 @@ def variance(run: Run[RushOrder], plan: Plan[object, RushOrder]) -> None:
     takes_any_unit(lecture)
     wider: Batch[object] = Batch({0: "a"})
     list(wider)
+
+
+# Runs that are recorded
+
+
+async def recorded(purchase: Purchase, any_journal: Journal, *, is_kept: bool) -> None:
+    journal = SqliteJournal("runs.db", synchronous="NORMAL", lease=15, codec=Codec([of_complex], sizes=Sizes(most=9)))
+    plan = one.options(journal=journal, run_id="order-42")
+    assert_type(plan, Plan[Purchase, str])
+    assert_type(await plan.run(purchase), Run[str])
+    assert_type(await one.resume("order-42", journal=journal), Run[str])
+    assert_type((await plan.resume("order-42")).result, str)
+    assert_type(one.resume_sync("order-42", journal=MemoryJournal()).result, str)
+    assert_type(one.options(journal=any_journal).resume_sync("order-42").replayed, tuple[str, ...])
+    assert_type(one.options(journal=journal if is_kept else None), Plan[Purchase, str])
+    assert_type(compile_plan(place_order, journal=MemoryJournal()).settings.journal, Journal | None)
+    assert_type(journal.runs()[0].status, JournalStatus)
+    assert_type(journal.history("order-42")[0].kind, RecordKind)
+    assert_type(current_step().idempotency_key, str)
+    try:
+        await plan.run(purchase)
+    except errors.PlanMismatch as mismatch:
+        assert_type((mismatch.added, mismatch.path), tuple[tuple[str, ...], str])
+    except errors.RunLocked as locked:
+        assert_type(locked.owner, str | None)
+
+
+def to_parts(number: complex) -> list[float]:
+    return [number.real, number.imag]
+
+
+def from_parts(parts: list[float]) -> complex:
+    return complex(*parts)
+
+
+of_complex: Conversion[complex] = Conversion(complex, to_parts, from_parts)

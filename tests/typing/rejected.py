@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from fusynk.journals import SqliteJournal
 from fusynk import Batch, Graph, Layer, Limit, Plan, Run, compile_plan, each, layer, process, use, when, worker
 from fusynk.testing import simulate
 from tests.typing.accepted import (
@@ -315,3 +316,8 @@ async def limited_by_a_name() -> None: ...
 
 @layer(compensate="release")  # error
 async def compensated_by_a_name() -> None: ...
+one.options(journal="runs.db")  # error
+one.options(journal=SqliteJournal)  # error
+one.resume_sync("order-42", journal="runs.db")  # error
+one.resume_sync(42)  # error
+SqliteJournal("runs.db", synchronous="OFF")  # error

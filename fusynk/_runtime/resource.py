@@ -107,7 +107,8 @@ class Resource:
                 self._scope.cancel()
             with CancelScope(shield=True):
                 await self.ended.wait()
-            raise
+            if self.error is None or is_cancellation(self.error):
+                raise
         if self.error is not None:
             raise self.error
         return self.artifact
@@ -126,7 +127,7 @@ class Resource:
             artifact = await self._advance(None)
         except BaseException as error:
             self.error = error
-            if self._scope.cancel_called:
+            if self._scope.cancel_called and is_cancellation(error):
                 raise
             return
         if artifact is _End.END:

@@ -133,6 +133,9 @@ def test_a_run_that_dies_after_any_record_comes_to_the_same_end(backend: Backend
         redone = {step for step, _ in stage.begun if step in complete}
         assert all(scene.parts[int(step[1:])].kind == "resource" for step in redone)
         assert set(stage.begun) <= set(first.begun)
+        failed = {(record.step, record.attempt) for record in records[:count] if record.kind == "attempted"}
+        again = {step for step, _ in failed & set(stage.begun)}
+        assert again <= complete, "but for resources that had been set up, an attempt that failed is not made again"
         assert_free(left, "scene")
 
 

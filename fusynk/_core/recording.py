@@ -130,7 +130,8 @@ class _Coders:
         found = self._made[id(annotation)][1]
         if isinstance(found, ArtifactCodec):
             return found
-        faults.add(UnrecordableUnit, unit, f"cannot be recorded{subject}: {found}")
+        hint = " An object whose methods are layers is bound by compile_plan(object.layer)." if subject else ""
+        faults.add(UnrecordableUnit, unit, f"cannot be recorded{subject}: {found}{hint}")
         return self._plain
 
     def _made_of(self, annotation: object) -> ArtifactCodec | Unstorable:

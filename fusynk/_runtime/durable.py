@@ -315,6 +315,9 @@ class Durable:
         try:
             await work()
         finally:
+            if self.broken is None and not self._replay.is_over and self._run.by in ("abort", "deadline"):
+                self.undoing.note_break_off()
+            self.flush()
             await call_to_the_end(self._close)
 
     async def release(self) -> None:
@@ -323,12 +326,8 @@ class Durable:
 
     def _close(self) -> None:
         """Note how the run ended, and give it free. It blocks."""
-        run = self._run
         try:
             if self.broken is None and not self._replay.is_over:
-                if run.by in ("abort", "deadline"):
-                    self.undoing.note_break_off()
-                self.flush()
                 self._journalled.end(self._status)
         except JournalError as error:
             self.broken = self.broken or error

@@ -96,7 +96,13 @@ class ManagerSettings:
             hint = zone_hint(self.timezone)
             message = f"Manager(timezone={shown(self.timezone)}): timezone must be {ZONE_WANTED}.{hint}"
             raise InvalidOption(message)
-        plan_settings("Manager(options=...)", PlanSettings(), dict(self.options))
+        given = plan_settings("Manager(options=...)", PlanSettings(), dict(self.options))
+        if given.run_id is not None and given.journal is not None:
+            message = (
+                f"Manager(options={{'run_id': {given.run_id!r}}}): with a journal each run of a unit needs an id of its"
+                " own, or it would give the outcomes of the first one back; leave run_id out."
+            )
+            raise InvalidOption(message)
 
 
 def manager_settings(given: ManagerOptions) -> ManagerSettings:

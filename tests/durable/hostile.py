@@ -55,7 +55,9 @@ class LateRun:
         return refused
 
     def _is_first(self, record: Record) -> bool:
-        is_first = record.kind not in FINAL_KINDS or record.step not in self._taken
+        if record.kind not in FINAL_KINDS:
+            return True
+        is_first = record.step not in self._taken
         self._taken.add(record.step)
         return is_first
 
@@ -71,7 +73,8 @@ class LateRun:
 
     def _commit(self, most: int) -> None:
         group, self._added = self._added[:most], self._added[most:]
-        _ = self._kept.append_all(group)
+        if group:
+            _ = self._kept.append_all(group)
 
     def end(self, status: Any) -> None:
         self._commit(len(self._added))

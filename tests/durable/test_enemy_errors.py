@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fusynk import Graph, compile_plan, layer
-from fusynk.errors import InvalidOption, RunLocked, UnknownRun, Unstorable
+from fusynk import Graph, Manager, compile_plan, layer
+from fusynk.errors import InvalidOption, InvalidPlan, RunLocked, UnknownRun, Unstorable
 from fusynk.journals import Codec, MemoryJournal, Sizes, SqliteJournal
 
 graph = Graph("errors")
@@ -54,8 +54,10 @@ def test_a_service_whose_plan_takes_it_as_an_input() -> None:
             return 42
 
     loose: Any = compile_plan(Service.answer)
-    with pytest.raises(Unstorable, match=r"The input 'self' is a .*is bound by compile_plan\(object\.layer\) instead"):
-        loose.options(journal=MemoryJournal()).run_sync(self=Service())
+    with pytest.raises(InvalidPlan) as caught:
+        _ = loose.options(journal=MemoryJournal())
+    assert "cannot be recorded with its input 'self': " in str(caught.value)
+    assert "is bound by compile_plan(object.layer)" in str(caught.value)
     assert compile_plan(Service().answer).options(journal=MemoryJournal()).run_sync().result == 42
 
 
@@ -92,3 +94,8 @@ async def test_a_run_in_this_very_process() -> None:
 
     with pytest.raises(RunLocked, match=r"in the hands of this very process, OS process \d+ .*an id of its own"):
         _ = await compile_plan(within).options(journal=journal, run_id="order").run(number=1)
+
+
+def test_a_manager_whose_runs_would_all_be_one() -> None:
+    with pytest.raises(InvalidOption, match=r"each run of a unit needs an id of its own.*leave run_id out"):
+        _ = Manager(options={"journal": MemoryJournal(), "run_id": "x"})

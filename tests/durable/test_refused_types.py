@@ -98,5 +98,5 @@ async def test_an_input_that_cannot_be_kept_is_refused_before_anything_runs() ->
     journal = MemoryJournal()
     with pytest.raises(Unstorable, match="The input 'given' is a Frame that cannot be kept in the journal") as caught:
         _ = await compile_plan(graph).options(journal=journal, run_id="order").run(given=Frame())
-    assert "bind an object by compile_plan(object.layer)" in str(caught.value)
+    assert "is bound by compile_plan(object.layer)" in str(caught.value)
     assert list(journal.runs()) == []

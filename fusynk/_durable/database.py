@@ -5,6 +5,7 @@ import re
 import shutil
 import sqlite3
 import stat
+import urllib.parse  # noqa: F401 # pyright: ignore[reportUnusedImport] - Path.as_uri loads it when it may be too late
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
